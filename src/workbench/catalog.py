@@ -1,0 +1,154 @@
+"""What models exist, what they charge and how much they can read: `data/models.csv`, one row a model.
+
+A price has the page it was read from and the date on which it was; a cost is computed from it and
+carries that date into the outcome table.
+"""
+
+import csv
+import difflib
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+
+from workbench.errors import ConfigError, DataError
+from workbench.settings import data_dir
+from workbench.storage import read_bytes
+from workbench.types import Decoding, Prompt, Usage
+
+_TOKENS_PER_MESSAGE = 16
+"""Upper bound of what a chat template adds around one message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens, with where and when it was read."""
+
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+    source: str
+    date: date
+
+    def cost_usd(self, usage: Usage) -> float:
+        """What `usage` costs.
+
+        >>> Price(1.0, 2.0, "here", date(2026, 1, 1)).cost_usd(Usage(500_000, 250_000))
+        1.0
+        """
+        return (
+            usage.input_tokens * self.input_usd_per_mtok + usage.output_tokens * self.output_usd_per_mtok
+        ) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model of one provider. `price` is None when nobody has said what it costs."""
+
+    provider: str
+    model: str
+    price: Price | None = None
+    context_tokens: int | None = None
+
+    @property
+    def model_id(self) -> str:
+        """`provider/model`."""
+        return f"{self.provider}/{self.model}"
+
+    def cost_bound_usd(self, prompt: Prompt, decoding: Decoding) -> float:
+        """The most that one call can cost: what a budget reserves before sending.
+
+        A token is at least one byte of UTF-8 text, so the bytes of the prompt bound its tokens.
+
+        Raises:
+            ConfigError: the model has no price, so no bound can be given.
+        """
+        if self.price is None:
+            raise ConfigError(
+                f"{self.model_id} has no price, so a budget cannot be kept; add a row to a catalog file, "
+                "or run without a budget"
+            )
+        return self.price.cost_usd(Usage(token_bound(prompt), decoding.max_output_tokens))
+
+
+class Catalog:
+    """Models by `provider/model`; a later row replaces an earlier one of the same name."""
+
+    def __init__(self, models: Iterable[ModelSpec]) -> None:
+        self._models = {spec.model_id: spec for spec in models}
+
+    def __iter__(self) -> Iterator[ModelSpec]:
+        return iter(self._models.values())
+
+    def __getitem__(self, model_id: str) -> ModelSpec:
+        """The model of this id.
+
+        Raises:
+            ConfigError: there is none; the message names the nearest that exist.
+        """
+        if model_id not in self._models:
+            near = difflib.get_close_matches(model_id, self._models, n=3, cutoff=0.3)
+            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            raise ConfigError(f"no model {model_id!r} in the catalog{hint}")
+        return self._models[model_id]
+
+    def __contains__(self, model_id: object) -> bool:
+        return model_id in self._models
+
+    def __or__(self, other: "Catalog") -> "Catalog":
+        """Both catalogs; where they disagree, `other` is right."""
+        return Catalog([*self, *other])
+
+
+@lru_cache(maxsize=1)
+def default_catalog() -> Catalog:
+    """The models that come with the package."""
+    return read_catalog(data_dir() / "models.csv")
+
+
+def read_catalog(path: Path) -> Catalog:
+    """Models from a CSV file with the columns of `data/models.csv`.
+
+    Raises:
+        StorageError: there is no such file.
+        DataError: a column is missing, or a row cannot be read; the message names the line.
+    """
+    rows = csv.DictReader(io.StringIO(read_bytes(path, purpose="model catalog").decode()))
+    missing = set(_COLUMNS) - set(rows.fieldnames or ())
+    if missing:
+        raise DataError(f"{path} lacks the columns {', '.join(sorted(missing))}")
+    return Catalog(_spec(row, where=f"{path}, line {number}") for number, row in enumerate(rows, start=2))
+
+
+def token_bound(prompt: Prompt) -> int:
+    """More tokens than any tokenizer makes of `prompt`: its UTF-8 bytes, and the template around them."""
+    return sum(len(message.content.encode()) + _TOKENS_PER_MESSAGE for message in prompt.messages)
+
+
+_COLUMNS = (
+    "provider",
+    "model",
+    "input_usd_per_mtok",
+    "output_usd_per_mtok",
+    "context_tokens",
+    "source",
+    "date",
+)
+
+
+def _spec(row: Mapping[str, str], *, where: str) -> ModelSpec:
+    try:
+        price = Price(
+            float(row["input_usd_per_mtok"]),
+            float(row["output_usd_per_mtok"]),
+            row["source"],
+            date.fromisoformat(row["date"]),
+        )
+        context_tokens = int(row["context_tokens"]) if row["context_tokens"] else None
+    except (TypeError, ValueError) as exc:
+        raise DataError(f"{where}: {exc}") from exc
+    if not all(0 <= usd < math.inf for usd in (price.input_usd_per_mtok, price.output_usd_per_mtok)):
+        raise DataError(f"{where}: a price of {row['provider']}/{row['model']} is negative or not a number")
+    return ModelSpec(row["provider"], row["model"], price, context_tokens)

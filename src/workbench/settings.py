@@ -1,0 +1,74 @@
+"""Where things are and which keys there are: the environment, a `.env` file, and secrets that stay secret."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+class Secret(SecretStr):
+    """A key that can be used but not seen: no repr, traceback, pickle, JSON or `vars` shows it.
+
+    >>> key = Secret("canary")
+    >>> key, key.get_secret_value()
+    (Secret('**********'), 'canary')
+    """
+
+    def __init__(self, secret_value: str) -> None:
+        super().__init__("")
+        self._reveal: Callable[[], str] = lambda: secret_value
+
+    def get_secret_value(self) -> str:
+        """The key itself; keep it out of local variables, which tracebacks can show."""
+        return self._reveal()
+
+    def __len__(self) -> int:
+        return len(self._reveal())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._reveal() == other._reveal()
+
+    def __hash__(self) -> int:
+        return hash(self._reveal())
+
+    def _display(self) -> str:
+        return "**********" if self._reveal() else ""
+
+    def __repr__(self) -> str:
+        return f"Secret({self._display()!r})"
+
+    def __copy__(self) -> "Secret":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Secret":
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not pickled: pass the name of its environment variable instead")
+
+
+class Settings(BaseSettings):
+    """Read from `WORKBENCH_*` variables and a `.env` file in the current folder."""
+
+    model_config = SettingsConfigDict(env_prefix="WORKBENCH_", env_file=".env", extra="ignore", frozen=True)
+
+    runs_dir: Path = Field(
+        default=Path("runs"), description="where experiments keep their journals and results"
+    )
+    tracking_uri: str | None = Field(
+        default=None, description="MLflow store; default sqlite in the current folder"
+    )
+    benchmarks_dir: Path | None = Field(
+        default=None, description="a folder of recorded benchmarks, as Parquet"
+    )
+    cache_dir: Path = Field(default=Path.home() / ".cache" / "workbench", description="fetched benchmarks")
+
+
+def data_dir() -> Path:
+    """The folder of data that comes with the package: `data/` of a checkout, or inside an installed wheel."""
+    installed = _PACKAGE / "data"
+    return installed if installed.is_dir() else _PACKAGE.parents[1] / "data"

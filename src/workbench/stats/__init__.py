@@ -1,0 +1,1 @@
+"""Is B better than A: arithmetic on plain arrays, no I/O."""

@@ -1,0 +1,137 @@
+"""Durable files: whole or not there, confined to their folder, and never half written.
+
+Nothing else in the package opens a file for writing, so a full disk, a read-only folder or a kill at
+any moment is answered here, once.
+"""
+
+import errno
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock, Timeout
+
+from workbench.errors import ConfigError, LockedError, StorageError, StorageFullError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+
+
+@contextmanager
+def explained(path: Path, action: str) -> Iterator[None]:
+    """Translate an `OSError` on `path` into a `StorageError` that says what to do."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError(
+                f"no space left to {action} {path}; what was there is intact. Free some space and run again"
+            ) from exc
+        raise StorageError(f"cannot {action} {path}: {exc.strerror or exc}") from exc
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a new file, then put it in the place of `path` in one step.
+
+    A reader, or a kill at any moment, finds the old file or the new one, never a torn one.
+
+    Raises:
+        StorageFullError, StorageError: `path` is as it was before.
+    """
+    with explained(path, "write"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise
+        _sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def read_bytes(path: Path, *, purpose: str) -> bytes:
+    """The content of a file that must exist; `purpose` says in the error what it was wanted for.
+
+    Raises:
+        StorageError: it is missing, a folder, or may not be read.
+    """
+    if not path.exists():
+        raise StorageError(f"{purpose}: there is no file {path}")
+    with explained(path, "read"):
+        return path.read_bytes()
+
+
+def writable_folder(path: Path) -> Path:
+    """Make `path` a folder of ours (mode 0700 where new) and prove that a file can be written in it.
+
+    Raises:
+        StorageError, StorageFullError: at once, so that nothing is paid for that could not be kept.
+    """
+    with explained(path, "write in"):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=path) as probe:
+            probe.write(b"\0" * 4096)
+            probe.flush()
+    return path
+
+
+def safe_name(name: str, *, what: str) -> str:
+    """`name`, if it can be one file's or folder's name on every system and stays where it is put.
+
+    >>> safe_name("compare-models.v2", what="experiment")
+    'compare-models.v2'
+
+    Raises:
+        ConfigError: it has a path separator, a control character, is reserved, or over 100 characters.
+    """
+    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name) or name.endswith("."):
+        raise ConfigError(
+            f"{what} name {name[:100]!r} cannot be a file name; use up to 100 letters, digits, "
+            "'.', '_' and '-', beginning with a letter or digit"
+        )
+    return name
+
+
+@contextmanager
+def locked(path: Path, *, wait_s: float = 0.0, busy: str) -> Iterator[None]:
+    """Hold the lock file `path` while the block runs; `busy` is what the error says when another has it.
+
+    Raises:
+        LockedError: another process held it for all of `wait_s`.
+    """
+    with explained(path, "lock"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=wait_s)
+        try:
+            lock.acquire()
+        except Timeout as exc:
+            raise LockedError(busy) from exc
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut, on systems where a folder can be synced."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
