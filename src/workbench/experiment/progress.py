@@ -1,0 +1,39 @@
+"""What can be seen of a run while it goes on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from workbench.stats.estimate import Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class RunningComparison:
+    """An arm against the control so far. The interval is always valid: looking at it costs nothing."""
+
+    arm: str
+    control: str
+    n_prompts: int
+    difference: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A snapshot of a run: calls made (or found in the journal), money spent, time, and the comparisons."""
+
+    n_done: int
+    n_total: int
+    n_resumed: int
+    n_errors: int
+    spent_usd: float
+    budget_usd: float | None
+    elapsed_s: float
+    comparisons: tuple[RunningComparison, ...] = ()
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds to go at the rate so far; None before the first call of this session ended."""
+        n_made = self.n_done - self.n_resumed
+        return self.elapsed_s / n_made * (self.n_total - self.n_done) if n_made else None
+
+
+Observer = Callable[[Progress], None]
