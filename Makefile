@@ -1,0 +1,41 @@
+# `make demo` shows what the workbench does; `make test` proves that it works. Both install what they need.
+PYTHON ?= python3
+RUN := .venv/bin
+
+.PHONY: help install demo test lint types unit notebooks lock clean
+
+help:
+	@echo "make demo       install, then run an A/B experiment on simulated models: no key, no network"
+	@echo "make test       install, then lint, types, tests and notebooks: all that CI runs"
+	@echo "make lint types unit notebooks   the parts of make test"
+	@echo "make lock       resolve the dependencies again and write both constraints files"
+	@echo "make clean      remove .venv, runs/ and the MLflow store of this folder"
+
+install:
+	@$(PYTHON) bootstrap.py
+
+demo: install
+	@$(RUN)/workbench demo
+
+test: lint types unit notebooks
+
+lint: install
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+
+types: install
+	$(RUN)/mypy
+
+unit: install
+	$(RUN)/pytest -n 2 --dist loadscope --cov --cov-report=term
+
+notebooks: install
+	$(RUN)/pytest --nbval notebooks -p no:cacheprovider
+
+lock: install
+	$(RUN)/python -m uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --generate-hashes \
+	    --no-emit-package torch --no-annotate --no-header --no-emit-index-url --quiet -o constraints.hashed.txt
+	grep -E '^[a-z0-9]' constraints.hashed.txt | sed 's/ \\$$//' > constraints.txt
+
+clean:
+	rm -rf .venv runs mlflow.db* mlartifacts .coverage*
