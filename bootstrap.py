@@ -40,7 +40,8 @@ def main() -> int:
     install_uv()
     environment = {**os.environ, **uv_settings(), "VIRTUAL_ENV": str(VENV)}
     backend = torch_backend(environment)
-    say(f"installing about 200 pinned packages, each checked by its hash ({' '.join(backend) or 'torch as your index has it'})")
+    build = " ".join(backend) or "torch as your index has it"
+    say(f"installing about 200 pinned packages, each checked by its hash ({build})")
     install(environment, backend)
     run([*uv(), "pip", "check", "--quiet"], environment)
     STAMP.write_text(wanted)
@@ -75,19 +76,25 @@ def install_uv() -> None:
     with tempfile.TemporaryDirectory() as folder:
         requirements = Path(folder) / "uv.txt"
         requirements.write_text(block.group())
-        run([str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+        run([str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-deps",
              "--require-hashes", "-r", str(requirements)])  # fmt: skip
 
 
 def uv_settings() -> "dict[str, str]":
     """pip's own configuration, in uv's words; what is already set for uv stands."""
-    listed = subprocess.run([str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        [str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
+    )
     pip = {}
     for line in listed.stdout.splitlines():
         key, _, value = line.partition("=")
         pip[key.rpartition(".")[2]] = " ".join(shlex.split(value)).split()
     settings = {}
-    for option, variable in (("find-links", "UV_FIND_LINKS"), ("index-url", "UV_DEFAULT_INDEX"), ("cert", "SSL_CERT_FILE")):
+    for option, variable in (
+        ("find-links", "UV_FIND_LINKS"),
+        ("index-url", "UV_DEFAULT_INDEX"),
+        ("cert", "SSL_CERT_FILE"),
+    ):
         if pip.get(option):
             settings[variable] = " ".join(pip[option])
     extra = [index for index in pip.get("extra-index-url", []) if reachable(index)]
@@ -106,8 +113,8 @@ def torch_backend(environment: "dict[str, str]") -> "list[str]":
     """Which build of torch to ask for: none where the configured index has a small one already."""
     if shutil.which("nvidia-smi"):
         return ["--torch-backend", "auto"]
-    plan = subprocess.run([*uv(), "pip", "install", "--dry-run", TORCH], env=environment, capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    dry_run = [*uv(), "pip", "install", "--dry-run", TORCH]
+    plan = subprocess.run(dry_run, env=environment, capture_output=True, text=True, check=False)
     return ["--torch-backend", "cpu"] if "nvidia-" in plan.stderr or plan.returncode else []
 
 

@@ -57,15 +57,25 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WORKBENCH_", env_file=".env", extra="ignore", frozen=True)
 
     runs_dir: Path = Field(
-        default=Path("runs"), description="where experiments keep their journals and results"
+        default_factory=lambda: project_dir() / "runs",
+        description="where experiments keep their journals and results",
     )
     tracking_uri: str | None = Field(
-        default=None, description="MLflow store; default sqlite in the current folder"
+        default=None, description="MLflow server or store; default: SQLite in the project folder"
     )
     benchmarks_dir: Path | None = Field(
         default=None, description="a folder of recorded benchmarks, as Parquet"
     )
     cache_dir: Path = Field(default=Path.home() / ".cache" / "workbench", description="fetched benchmarks")
+
+
+def project_dir() -> Path:
+    """The nearest folder, from here upward, that has `experiments/` in it; else the current folder.
+
+    So a notebook in `notebooks/` and a command at the top share one store and one folder of runs.
+    """
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "experiments").is_dir()), here)
 
 
 def data_dir() -> Path:

@@ -1,0 +1,220 @@
+"""The journal of a run: an append-only file from which a killed run goes on without buying a call twice.
+
+One JSON object a line. The first says what the run is (`fingerprint`), then for every call a line `sent`
+before it leaves, with the most it can cost, and a line `outcome` when it has ended. A call with a `sent`
+and no `outcome` was in flight when the run was killed: it is made again, and what it may have cost stays
+counted as spent.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from workbench.errors import DataError, FingerprintError
+from workbench.storage import explained, read_bytes, write_atomically
+from workbench.types import Outcome
+
+Key = tuple[str, str, int]
+"""(prompt_id, arm, repeat): names one call."""
+
+_SYNC_EVERY_S = 0.2
+"""A line reaches the system at once, and so survives a kill; it reaches the disk at most this much later."""
+
+
+@dataclass(slots=True)
+class JournalContent:
+    """What a journal holds. `in_flight_usd` is the bound of every call that was sent and never came back."""
+
+    fingerprint: Mapping[str, Any] | None = None
+    outcomes: dict[Key, Outcome] = field(default_factory=dict)
+    in_flight_usd: float = 0.0
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def spent_usd(self) -> float:
+        """Everything paid for so far, and everything that may have been."""
+        return self.in_flight_usd + sum(outcome.cost_usd or 0.0 for outcome in self.outcomes.values())
+
+
+def read_journal(path: Path) -> JournalContent:
+    """All that was durable when the run ended, however it ended.
+
+    A torn last line, repeated lines, blank lines, CRLF and blocks of NUL bytes (left by a power cut) are
+    passed over; `dropped` says which.
+
+    Raises:
+        DataError: another line is damaged. The message says which and what to do; the file is untouched.
+    """
+    content = JournalContent()
+    if not path.exists():
+        return content
+    lines = read_bytes(path, purpose="journal").split(b"\n")
+    is_torn = lines[-1].strip(b"\0\r ") != b""
+    sent: dict[Key, list[float]] = {}
+    dropped: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        text = line.strip(b"\0\r ")
+        if text != line.strip(b"\r "):
+            dropped.append(f"line {number}: a block of NUL bytes")
+        if not text:
+            continue
+        if is_torn and number == len(lines):
+            dropped.append(f"line {number}: the last line, which was cut short")
+            continue
+        _read_line(text, content, sent, where=(path, number))
+    content.in_flight_usd = sum(sum(bounds) for bounds in sent.values())
+    content.dropped = tuple(dropped)
+    return content
+
+
+def set_damaged_aside(path: Path) -> int:
+    """Move damaged lines to `<journal>.rejected`, so that the run can go on; returns how many."""
+    good, bad = [], []
+    for number, line in enumerate(read_bytes(path, purpose="journal").splitlines(keepends=True), start=1):
+        text = line.strip(b"\0\r\n ")
+        try:
+            if text:
+                _read_line(text, JournalContent(), {}, where=(path, number))
+            good.append(text + b"\n" if text else b"")
+        except DataError:
+            bad.append(line)
+    if bad:
+        rejected = path.with_suffix(path.suffix + ".rejected")
+        write_atomically(rejected, lambda file: file.write(b"".join(bad)))
+        write_atomically(path, lambda file: file.write(b"".join(good)))
+    return len(bad)
+
+
+class Journal:
+    """The journal of a run in progress, open for appending: `with Journal.open(...) as journal`."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path = path
+        self._file = file
+        self._synced_s = time.monotonic()
+
+    @classmethod
+    def open(cls, path: Path, *, fingerprint: Mapping[str, Any], content: JournalContent) -> Self:
+        """Go on with the journal at `path`, or begin it.
+
+        Raises:
+            FingerprintError: it belongs to a run of something else; the message says what differs.
+            StorageError: it cannot be written.
+        """
+        if content.fingerprint is not None and dict(content.fingerprint) != dict(fingerprint):
+            raise FingerprintError(_difference(path, content.fingerprint, fingerprint))
+        with explained(path, "open"):
+            if content.dropped:
+                _drop_torn_line(path)
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            journal = cls(path, os.fdopen(descriptor, "ab", buffering=0))
+        if content.fingerprint is None:
+            journal._append({"kind": "run", "fingerprint": fingerprint})
+        return journal
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            with explained(self._path, "write"):
+                os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
+
+    def sent(self, key: Key, *, bound_usd: float) -> None:
+        """Note that a call is about to leave, and the most that it can cost."""
+        self._append({"kind": "sent", "key": key, "bound_usd": bound_usd})
+
+    def finished(self, outcome: Outcome) -> None:
+        """Note what came of a call; when this returns, a kill does not lose it."""
+        self._append({"kind": "outcome", **asdict(outcome)})
+
+    def _append(self, record: Mapping[str, Any]) -> None:
+        line = json.dumps(record, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+        with explained(self._path, "write"):
+            self._write_whole(line)
+            if time.monotonic() - self._synced_s > _SYNC_EVERY_S:
+                os.fsync(self._file.fileno())
+                self._synced_s = time.monotonic()
+
+    def _write_whole(self, line: bytes) -> None:
+        """Append all of `line`, or leave the file as it was: a disk can fill in the middle of a line."""
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            n_written = self._file.write(line)
+            while n_written < len(line):
+                n_written += self._file.write(line[n_written:])
+        except OSError:
+            os.ftruncate(self._file.fileno(), before)
+            raise
+
+
+def _read_line(
+    text: bytes, content: JournalContent, sent: dict[Key, list[float]], *, where: tuple[Path, int]
+) -> None:
+    """Add one line to `content`; the first outcome of a call stands."""
+    try:
+        record = json.loads(text)
+        kind = record.pop("kind")
+        if kind == "run":
+            content.fingerprint = content.fingerprint or dict(record["fingerprint"])
+        elif kind == "sent":
+            prompt_id, arm, repeat = record["key"]
+            sent.setdefault((prompt_id, arm, repeat), []).append(float(record["bound_usd"]))
+        elif kind == "outcome":
+            _take(Outcome(**record), content, sent)
+        else:
+            raise ValueError(kind)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as exc:
+        raise DataError(_damaged(*where)) from exc
+
+
+def _take(outcome: Outcome, content: JournalContent, sent: dict[Key, list[float]]) -> None:
+    key = (outcome.prompt_id, outcome.arm, outcome.repeat)
+    if key in content.outcomes:
+        return
+    content.outcomes[key] = outcome
+    if sent.get(key):
+        sent[key].pop()
+
+
+def _damaged(path: Path, number: int) -> str:
+    return (
+        f"line {number} of {path} is damaged; every other line is kept and nothing was sent. "
+        "Run again with --repair to set that line aside; only its call is then made again"
+    )
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut a last line that has no end, so that the next record begins a line of its own."""
+    content = path.read_bytes()
+    if not content.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
+            os.fsync(file.fileno())
+
+
+def _difference(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Which keys differ, old and new side by side."""
+    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    lines = [f"  {key}: was {_short(old.get(key))}, is {_short(new.get(key))}" for key in changed]
+    return "\n".join(
+        [
+            f"{path} belongs to a run of something else, so it is not gone on with:",
+            *lines,
+            "Undo the change, give the experiment another name, or run again with --fresh to set the old run aside",
+        ]
+    )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 200 else text[:200] + "..."

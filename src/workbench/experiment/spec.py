@@ -1,0 +1,204 @@
+"""The experiment as written down: one YAML file, every key checked before anything is spent."""
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from workbench.errors import ConfigError
+from workbench.storage import read_bytes, safe_name
+from workbench.types import Decoding
+
+_MAX_BYTES = 1_000_000
+
+Scalar = str | int | float | bool
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TableSpec(_Strict):
+    """Rows of a recorded outcome table: a benchmark's name, a Parquet file, or another experiment's YAML."""
+
+    outcomes: str
+    where: dict[str, Scalar] = Field(default_factory=dict, description="keep the rows with these values")
+
+
+class PromptsSpec(_Strict):
+    """Which prompts are asked: the embedded set `tasks`, or a file."""
+
+    source: str = "tasks"
+    split: str | None = None
+    tasks: tuple[str, ...] = ()
+    n: Annotated[int, Field(ge=2)] | None = None
+
+
+class RouterSpec(_Strict):
+    """A router as an arm: fitted on an outcome table, or loaded from a checkpoint.
+
+    With `folds`, the column of a recorded table that divides its prompts, each prompt is routed by a
+    router that was fitted on the other folds.
+    """
+
+    kind: str | None = None
+    fit_on: TableSpec | None = None
+    folds: str | None = None
+    checkpoint: str | None = None
+    cost_weight: Annotated[float, Field(ge=0)] = 0.0
+    options: dict[str, Scalar] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fitted_or_loaded(self) -> Self:
+        if (self.checkpoint is None) == (self.kind is None):
+            raise ValueError("needs either `kind` (and `fit_on`) or `checkpoint`")
+        return self
+
+
+class ArmSpec(_Strict):
+    """One thing to compare: a model (`provider/model`) or a router over models."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    model: str | None = None
+    router: RouterSpec | None = None
+    fallbacks: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _model_or_router(self) -> Self:
+        if (self.model is None) == (self.router is None):
+            raise ValueError("needs either `model` or `router`")
+        return self
+
+
+class DecodingSpec(_Strict):
+    """How every arm is asked to answer."""
+
+    max_output_tokens: Annotated[int, Field(ge=1)] = 512
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    stop: tuple[str, ...] = ()
+
+
+class ExperimentSpec(_Strict):
+    """A question, the arms that are to answer it, and how the answer is judged."""
+
+    name: str
+    question: Annotated[str, Field(min_length=3)]
+    prompts: PromptsSpec = PromptsSpec()
+    replay: TableSpec | None = None
+    arms: Annotated[tuple[ArmSpec, ...], Field(min_length=1)]
+    control: str | None = Field(default=None, description="the arm that the others are compared with")
+    scorer: str = "answer"
+    metric: Literal["quality"] = "quality"
+    decoding: DecodingSpec = DecodingSpec()
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 1
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    budget_usd: Annotated[float, Field(gt=0)] | None = None
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
+    deadline_s: Annotated[float, Field(gt=0)] = 60.0
+    seed: int = 0
+    notebook: str = "02_compare_models.ipynb"
+    folder: Path = Field(default=Path(), exclude=True, description="where the YAML lies; paths start here")
+
+    @model_validator(mode="after")
+    def _arms_are_distinct_and_known(self) -> Self:
+        safe_name(self.name, what="experiment")
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) != len(names):
+            raise ValueError(f"arms must have different names, not {names}")
+        if self.control is not None and self.control not in names:
+            raise ValueError(f"control {self.control!r} is not one of the arms {names}")
+        return self
+
+    @property
+    def control_arm(self) -> str:
+        """The control: as written, or the first arm."""
+        return self.control or self.arms[0].name
+
+    def decode(self, repeat: int) -> Decoding:
+        """The decoding of one repeat; its seed differs from repeat to repeat, and from spec to spec."""
+        return Decoding(**self.decoding.model_dump(), seed=self.seed * 1000 + repeat)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What a resumed run must share with the one before: all that changes a call or its score."""
+        return self.model_dump(mode="json", include=set(_FINGERPRINTED))
+
+
+_FINGERPRINTED = ("prompts", "replay", "arms", "scorer", "decoding", "repeats", "seed")
+
+
+def load_spec(path: Path) -> ExperimentSpec:
+    """The experiment in a YAML file.
+
+    Raises:
+        StorageError: there is no such file.
+        ConfigError: it is not plain YAML, or a key is unknown, missing or wrong; the message names it.
+    """
+    return spec_from(read_yaml(path), where=str(path), folder=path.resolve().parent)
+
+
+def spec_from(raw: object, *, where: str, folder: Path) -> ExperimentSpec:
+    """The experiment in parsed YAML; `where` is what errors call it, `folder` where its paths start."""
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{where}: an experiment is a mapping of keys such as name, question and arms")
+    try:
+        return ExperimentSpec.model_validate(raw | {"folder": folder})
+    except ValidationError as exc:
+        raise ConfigError("\n".join(f"{where}: {_explain(error)}" for error in exc.errors())) from exc
+
+
+def read_yaml(path: Path) -> object:
+    """Plain YAML: no tags, no anchors, no repeated keys, at most 1 MB."""
+    content = read_bytes(path, purpose="experiment")
+    if len(content) > _MAX_BYTES:
+        raise ConfigError(f"{path} has {len(content):,} bytes; an experiment has at most {_MAX_BYTES:,}")
+    try:
+        return yaml.load(content, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader that allows less
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as exc:
+        raise ConfigError(f"{path} is not plain YAML: {exc}") from exc
+
+
+def digest(value: object) -> str:
+    """SHA-256 of a JSON value, the same for the same content."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without anchors (which can grow a small file to gigabytes) and without repeated keys."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("anchors and aliases (& and *) are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for position, key in enumerate(keys):
+            if key in keys[:position]:
+                mark = node.value[position][0].start_mark
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", mark)
+        return super().construct_mapping(node, deep)
+
+
+def _explain(error: Any) -> str:
+    """One pydantic error as `key: what is wrong`, with the nearest known key for an unknown one."""
+    key = ""
+    for part in error["loc"]:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else str(part)
+    if error["type"] == "extra_forbidden":
+        return f"{key}: there is no such key{_nearest(error['loc'])}"
+    if error["type"] == "missing":
+        return f"{key}: this key is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
+
+
+def _nearest(loc: tuple[str | int, ...]) -> str:
+    models = (ExperimentSpec, PromptsSpec, TableSpec, ArmSpec, RouterSpec, DecodingSpec)
+    known = [name for model in models for name in model.model_fields]
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
