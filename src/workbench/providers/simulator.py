@@ -1,0 +1,383 @@
+"""The simulator: a real HTTP server on loopback that speaks OpenAI's chat-completions protocol.
+
+It answers with the made-up models of `fleet`, sleeps as long as they would take, fails as they would
+fail, and counts what was asked, so that a whole experiment runs without a key, a network or a bill.
+
+| route | answer |
+|---|---|
+| POST /v1/chat/completions | a completion, whole or as server-sent events |
+| GET /v1/models | the simulated models |
+| GET /simulator/requests | what was asked so far: totals, and by model and prompt |
+"""
+
+import asyncio
+import errno
+import hashlib
+import json
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from aiohttp import web
+
+from workbench.datasets import Task
+from workbench.datasets import tasks as embedded_tasks
+from workbench.errors import ConfigError
+from workbench.providers.fleet import FLEET, PROVIDER, Fleet, SimulatedAnswer, SimulatedModel
+
+DEFAULT_PORT = 8808
+HOST = "127.0.0.1"
+
+FIRST_TOKEN_SHARE = 0.4
+"""Share of an answer's latency that passes before the first piece of a stream."""
+
+N_PIECES = 6
+"""Pieces of text in which a streamed answer comes."""
+
+RETRY_AFTER_S = 0.02
+"""What a transient 429 asks for, in seconds; fractions of a second are sent in `retry-after-ms`."""
+
+_STOP_WAIT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Requests for one prompt of one model, and how many of them were answered (and so would be billed)."""
+
+    n_requests: int
+    n_answers: int
+
+
+class Simulator:
+    """The server, while the `async with` block runs.
+
+    Args:
+        tasks: prompts whose right answers the models know; None: the embedded ones.
+        fleet: the simulated models.
+        seed: of everything that the models draw.
+        latency_scale: factor on every latency; 0.0 answers at once.
+        port: 0 takes a free one.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Iterable[Task] | None = None,
+        fleet: Sequence[SimulatedModel] = FLEET,
+        seed: int = 0,
+        latency_scale: float = 1.0,
+        port: int = 0,
+    ) -> None:
+        self.fleet = Fleet(embedded_tasks() if tasks is None else tasks, fleet, seed=seed)
+        self.port = port
+        self._latency_scale = latency_scale
+        self._requests: Counter[tuple[str, str, int]] = Counter()
+        self._answers: Counter[tuple[str, str, int]] = Counter()
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def base_url(self) -> str:
+        """What a client is given: `http://127.0.0.1:PORT/v1`."""
+        return f"http://{HOST}:{self.port}/v1"
+
+    @property
+    def n_requests(self) -> int:
+        """Completion requests received for models that there are, failed ones included."""
+        return self._requests.total()
+
+    @property
+    def n_answers(self) -> int:
+        """Completions sent: what a provider would have billed."""
+        return self._answers.total()
+
+    @property
+    def asked(self) -> dict[tuple[str, str], Asked]:
+        """By (model, prompt_id): what was asked, over all seeds."""
+        totals: Counter[tuple[str, str]] = Counter()
+        answers: Counter[tuple[str, str]] = Counter()
+        for (model, prompt_id, _), count in self._requests.items():
+            totals[model, prompt_id] += count
+        for (model, prompt_id, _), count in self._answers.items():
+            answers[model, prompt_id] += count
+        return {key: Asked(count, answers[key]) for key, count in totals.items()}
+
+    async def __aenter__(self) -> "Simulator":
+        app = web.Application(client_max_size=16 * 2**20)
+        app.add_routes(
+            [
+                web.post("/v1/chat/completions", self._chat),
+                web.get("/v1/models", self._list_models),
+                web.get("/simulator/requests", self._list_requests),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_WAIT_S)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, HOST, self.port, backlog=1024).start()
+        except (OSError, OverflowError) as exc:
+            await self._runner.cleanup()
+            raise _port_error(self.port, exc) from exc
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        try:
+            asked = _parse(await request.read())
+        except _BadRequestError as exc:
+            return _error(400, str(exc), "invalid_request_error", None)
+        model = asked.model.removeprefix(f"{PROVIDER}/")
+        if model not in self.fleet.models:
+            served = ", ".join(self.fleet.models)
+            message = f"The simulated model '{asked.model}' does not exist; there are: {served}"
+            return _error(404, message, "invalid_request_error", "model_not_found")
+        key = (model, self.fleet.prompt_id(asked.text), asked.seed)
+        n_earlier = self._requests[key]
+        self._requests[key] += 1
+        status = self.fleet.failure_status(model, asked.text, asked.seed, n_earlier=n_earlier)
+        if status is not None:
+            return _failure(status)
+        answer = self.fleet.answer(model, asked.text, asked.seed, max_output_tokens=asked.max_output_tokens)
+        request_id = "sim-" + hashlib.blake2b(repr((key, n_earlier)).encode(), digest_size=12).hexdigest()
+        reply = _Reply(request_id, model, self.fleet.seed, answer)
+        latency_s = answer.latency_s * self._latency_scale
+        if asked.stream:
+            response = await _send_stream(request, reply, latency_s, with_usage=asked.with_usage)
+        else:
+            await asyncio.sleep(latency_s)
+            response = _json(reply.whole(), request_id)
+        self._answers[key] += 1
+        return response
+
+    async def _list_models(self, request: web.Request) -> web.Response:
+        rows = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "simulated"}
+            for name in self.fleet.models
+        ]
+        return _json({"object": "list", "data": rows})
+
+    async def _list_requests(self, request: web.Request) -> web.Response:
+        rows = [
+            {
+                "model": model,
+                "prompt_id": prompt_id,
+                "n_requests": asked.n_requests,
+                "n_answers": asked.n_answers,
+            }
+            for (model, prompt_id), asked in self.asked.items()
+        ]
+        return _json({"n_requests": self.n_requests, "n_answers": self.n_answers, "prompts": rows})
+
+
+async def serve(
+    port: int = DEFAULT_PORT,
+    *,
+    seed: int = 0,
+    latency_scale: float = 1.0,
+    on_ready: Callable[[Simulator], None] = lambda simulator: None,
+) -> None:
+    """Serve on `port` until SIGINT or SIGTERM; `on_ready` is called once requests are taken.
+
+    Raises:
+        ConfigError: the port is taken or may not be used.
+    """
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with Simulator(seed=seed, latency_scale=latency_scale, port=port) as simulator:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
+                loop.add_signal_handler(number, stopped.set)
+        on_ready(simulator)
+        await stopped.wait()
+
+
+class _BadRequestError(ValueError):
+    """A body that is not a chat-completions request; the message goes to the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ChatRequest:
+    model: str
+    text: str
+    seed: int
+    max_output_tokens: int
+    stream: bool
+    with_usage: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """An answer in the words of the protocol."""
+
+    request_id: str
+    model: str
+    fleet_seed: int
+    answer: SimulatedAnswer
+
+    def whole(self) -> dict[str, Any]:
+        message = {"role": "assistant", "content": self.answer.text, "refusal": None}
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": self.answer.finish_reason,
+        }
+        return self._head("chat.completion") | {"choices": [choice], "usage": self._usage()}
+
+    def chunks(self, *, with_usage: bool) -> Iterable[dict[str, Any]]:
+        head = self._head("chat.completion.chunk")
+        yield head | {"choices": [_choice({"role": "assistant", "content": ""})]}
+        size = -(-len(self.answer.text) // N_PIECES) or 1
+        for at in range(0, len(self.answer.text), size):
+            yield head | {"choices": [_choice({"content": self.answer.text[at : at + size]})]}
+        yield head | {"choices": [_choice({}, finish_reason=self.answer.finish_reason)]}
+        if with_usage:
+            yield head | {"choices": [], "usage": self._usage()}
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {
+            "id": f"chatcmpl-{self.request_id}",
+            "object": kind,
+            "created": int(time.time()),
+            "model": self.model,
+            "system_fingerprint": f"simulated-{self.fleet_seed}",
+        }
+
+    def _usage(self) -> dict[str, Any]:
+        answer = self.answer
+        return {
+            "prompt_tokens": answer.input_tokens,
+            "completion_tokens": answer.output_tokens,
+            "total_tokens": answer.input_tokens + answer.output_tokens,
+            "prompt_tokens_details": {"cached_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
+        }
+
+
+def _choice(delta: Mapping[str, str], *, finish_reason: str | None = None) -> dict[str, Any]:
+    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+
+
+async def _send_stream(
+    request: web.Request, reply: _Reply, latency_s: float, *, with_usage: bool
+) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={
+            "content-type": "text/event-stream; charset=utf-8",
+            "cache-control": "no-cache",
+            "x-request-id": reply.request_id,
+        }
+    )
+    await response.prepare(request)
+    await asyncio.sleep(latency_s * FIRST_TOKEN_SHARE)
+    async for event in _paced(reply.chunks(with_usage=with_usage), latency_s * (1 - FIRST_TOKEN_SHARE)):
+        await response.write(f"data: {json.dumps(event)}\n\n".encode())
+    await response.write(b"data: [DONE]\n\n")
+    await response.write_eof()
+    return response
+
+
+async def _paced(chunks: Iterable[dict[str, Any]], duration_s: float) -> AsyncIterator[dict[str, Any]]:
+    """The chunks with `duration_s` spread over the gaps between pieces of text."""
+    for number, chunk in enumerate(chunks):
+        if 2 <= number <= N_PIECES and duration_s:
+            await asyncio.sleep(duration_s / (N_PIECES - 1))
+        yield chunk
+
+
+def _parse(body: bytes) -> _ChatRequest:
+    try:
+        fields = json.loads(body)
+    except ValueError as exc:
+        raise _BadRequestError(f"the body is not JSON: {exc}") from exc
+    if not isinstance(fields, dict):
+        raise _BadRequestError("the body must be a JSON object")
+    model, messages = fields.get("model"), fields.get("messages")
+    if not isinstance(model, str) or not model:
+        raise _BadRequestError("'model' must be the name of a model")
+    if not isinstance(messages, list) or not messages:
+        raise _BadRequestError("'messages' must be a list with at least one message")
+    options = fields.get("stream_options")
+    return _ChatRequest(
+        model=model,
+        text=_last_user_text(messages),
+        seed=_whole(fields, "seed", default=0),
+        max_output_tokens=_limit(fields),
+        stream=fields.get("stream") is True,
+        with_usage=isinstance(options, dict) and options.get("include_usage") is True,
+    )
+
+
+def _last_user_text(messages: Sequence[Any]) -> str:
+    for message in reversed(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise _BadRequestError("every message must be an object with a 'role'")
+        if message["role"] == "user":
+            return _content(message.get("content"))
+    raise _BadRequestError("'messages' must have one of role 'user'")
+
+
+def _content(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
+        return "".join(str(part.get("text", "")) for part in content if part.get("type") == "text")
+    raise _BadRequestError("a message's 'content' must be text or a list of parts")
+
+
+def _limit(fields: Mapping[str, Any]) -> int:
+    name = "max_completion_tokens" if fields.get("max_completion_tokens") is not None else "max_tokens"
+    limit = _whole(fields, name, default=512)
+    if limit < 1:
+        raise _BadRequestError(f"'{name}' must be at least 1")
+    return limit
+
+
+def _whole(fields: Mapping[str, Any], name: str, *, default: int) -> int:
+    value = fields.get(name)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _BadRequestError(f"'{name}' must be a whole number")
+    return value
+
+
+def _failure(status: int) -> web.Response:
+    if status == 429:
+        response = _error(429, "Simulated rate limit; try again.", "rate_limit_error", "rate_limit_exceeded")
+        response.headers["retry-after-ms"] = str(round(RETRY_AFTER_S * 1000))
+        response.headers["retry-after"] = "1"
+        return response
+    message = "Simulated overload; try again." if status == 503 else "Simulated failure of this prompt."
+    return _error(status, message, "server_error", None)
+
+
+def _error(status: int, message: str, kind: str, code: str | None) -> web.Response:
+    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    return _json(body, status=status)
+
+
+def _json(body: Mapping[str, Any], request_id: str = "sim-0", *, status: int = 200) -> web.Response:
+    return web.Response(
+        body=json.dumps(body).encode(),
+        status=status,
+        content_type="application/json",
+        headers={"x-request-id": request_id},
+    )
+
+
+def _port_error(port: int, cause: Exception) -> ConfigError:
+    taken = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
+    what = "is already in use" if taken else f"cannot be served on ({cause})"
+    return ConfigError(f"port {port} of {HOST} {what}; choose another with --port, or 0 for any free one")
