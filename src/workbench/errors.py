@@ -117,10 +117,12 @@ class ProviderError(WorkbenchError):
 
     `retryable` says whether the same request may succeed when sent again; `attempts` counts the
     requests sent so far for this call; `status` is the HTTP status and `request_id` the provider's
-    own name of the request, None where none was received.
+    own name of the request, None where none was received. `cost_usd` is what those requests may have
+    cost, None where no price is known.
     """
 
     retryable = False
+    cost_usd: float | None = None
 
     def __init__(
         self,

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     tracking_uri: str | None = Field(
         default=None, description="MLflow server or store; default: SQLite in the project folder"
     )
+    models_file: Path | None = Field(
+        default=None, description="your own models and prices, with the columns of data/models.csv"
+    )
     benchmarks_dir: Path | None = Field(
         default=None, description="a folder of recorded benchmarks, as Parquet"
     )

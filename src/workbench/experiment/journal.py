@@ -133,6 +133,10 @@ class Journal:
         """Note that a call is about to leave, and the most that it can cost."""
         self._append({"kind": "sent", "key": key, "bound_usd": bound_usd})
 
+    def not_sent(self, key: Key) -> None:
+        """Take `sent` back: the call was refused before it left."""
+        self._append({"kind": "not_sent", "key": key})
+
     def finished(self, outcome: Outcome) -> None:
         """Note what came of a call; when this returns, a kill does not lose it."""
         self._append({"kind": "outcome", **asdict(outcome)})
@@ -169,11 +173,14 @@ def _read_line(
         elif kind == "sent":
             prompt_id, arm, repeat = record["key"]
             sent.setdefault((prompt_id, arm, repeat), []).append(float(record["bound_usd"]))
+        elif kind == "not_sent":
+            prompt_id, arm, repeat = record["key"]
+            sent[prompt_id, arm, repeat].pop()
         elif kind == "outcome":
             _take(Outcome(**record), content, sent)
         else:
             raise ValueError(kind)
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as exc:
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as exc:
         raise DataError(_damaged(*where)) from exc
 
 
@@ -210,7 +217,7 @@ def _difference(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> s
         [
             f"{path} belongs to a run of something else, so it is not gone on with:",
             *lines,
-            "Undo the change, give the experiment another name, or run again with --fresh to set the old run aside",
+            "Undo the change, rename the experiment, or run again with --fresh to set the old run aside",
         ]
     )
 
