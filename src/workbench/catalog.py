@@ -94,6 +94,10 @@ class Catalog:
             raise ConfigError(f"no model {model_id!r} in the catalog{hint}")
         return self._models[model_id]
 
+    def get(self, model_id: str) -> ModelSpec | None:
+        """The model of this id; None if it is not listed."""
+        return self._models.get(model_id)
+
     def __contains__(self, model_id: object) -> bool:
         return model_id in self._models
 

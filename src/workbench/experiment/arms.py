@@ -1,0 +1,149 @@
+"""An arm made ready: what it calls for a prompt, and the routers behind it, fitted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from workbench import datasets, routing
+from workbench.errors import ConfigError
+from workbench.experiment.spec import ArmSpec, ExperimentSpec, RouterSpec, TableSpec, load_spec
+from workbench.outcomes import digest
+from workbench.routing.base import Router
+from workbench.routing.training_data import from_table
+from workbench.settings import Settings
+from workbench.types import Decision, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A name, a router, the candidates it chooses from, and what is asked when its choice fails."""
+
+    name: str
+    router: Router
+    candidates: tuple[str, ...]
+    fallbacks: tuple[str, ...] = ()
+    is_routed: bool = True
+
+    def decide(self, prompt: Prompt) -> Decision:
+        """Which model answers `prompt`."""
+        return self.router.route(prompt, self.candidates)
+
+    @property
+    def model_ids(self) -> tuple[str, ...]:
+        """Every model that this arm may call."""
+        return tuple(dict.fromkeys((*self.candidates, *self.fallbacks)))
+
+
+@dataclass(frozen=True, slots=True)
+class FoldRouter:
+    """Routes every prompt by a router that was fitted without it: on the other folds of a recorded table."""
+
+    name: str
+    routers: Mapping[str, Router]
+    fold_of_prompt: Mapping[str, str]
+
+    def route(self, prompt: Prompt, candidates: tuple[str, ...] | list[str]) -> Decision:
+        """The decision of the router that never saw this prompt.
+
+        Raises:
+            ConfigError: the prompt is in no fold.
+        """
+        fold = self.fold_of_prompt.get(prompt.prompt_id)
+        if fold is None:
+            raise ConfigError(
+                f"prompt {prompt.prompt_id!r} is in no fold, so no router may be asked about it"
+            )
+        return self.routers[fold].route(prompt, candidates)
+
+
+def needed_experiments(spec: ExperimentSpec) -> list[Path]:
+    """The experiments whose outcomes this one learns from or replays: they are run before it."""
+    tables = [arm.router.fit_on for arm in spec.arms if arm.router and arm.router.fit_on]
+    named = [table.outcomes for table in (*tables, spec.replay) if table]
+    return list(dict.fromkeys(spec.folder / name for name in named if name.endswith((".yaml", ".yml"))))
+
+
+def read_table(table: TableSpec, spec: ExperimentSpec, settings: Settings) -> pd.DataFrame:
+    """The rows of a recorded outcome table that `table` asks for.
+
+    Raises:
+        ConfigError: it asks for a column or a value that the table does not have.
+        DataError, StorageError: there is no such table.
+    """
+    if table.outcomes.endswith((".yaml", ".yml")):
+        name = load_spec(spec.folder / table.outcomes).name
+        rows = datasets.load_outcomes(settings.runs_dir / name / "outcomes.parquet")
+    else:
+        local = spec.folder / table.outcomes
+        rows = datasets.load_outcomes(local if local.exists() else table.outcomes)
+    return matching(rows, table.where, where=table.outcomes)
+
+
+def matching(rows: pd.DataFrame, conditions: Mapping[str, object], *, where: str) -> pd.DataFrame:
+    """The rows in which every column of `conditions` has the value given.
+
+    Raises:
+        ConfigError: there is no such column, or no such row.
+    """
+    for column, value in conditions.items():
+        if column not in rows:
+            raise ConfigError(f"{where} has no column {column!r}; it has {', '.join(map(str, rows.columns))}")
+        kept = rows[rows[column] == value]
+        if kept.empty:
+            seen = ", ".join(sorted(map(str, rows[column].dropna().unique()))[:10])
+            raise ConfigError(f"{where} has no row with {column} = {value!r}; there are {seen}")
+        rows = kept
+    return rows
+
+
+def make_arms(spec: ExperimentSpec, settings: Settings) -> tuple[list[Arm], dict[str, str]]:
+    """Every arm of `spec` ready to decide, and the digest of each table that a router was fitted on.
+
+    Raises:
+        ConfigError, DataError, RoutingError: an arm cannot be made; nothing has been spent.
+    """
+    made, digests = [], {}
+    for arm in spec.arms:
+        if arm.model is not None:
+            router: Router = routing.Fixed(arm.model)
+            made.append(Arm(arm.name, router, (arm.model,), arm.fallbacks, is_routed=False))
+            continue
+        made_arm, table_digest = _routed(arm, spec, settings)
+        made.append(made_arm)
+        digests[arm.name] = table_digest
+    return made, digests
+
+
+def _routed(arm: ArmSpec, spec: ExperimentSpec, settings: Settings) -> tuple[Arm, str]:
+    written = arm.router
+    if written is None:
+        raise ConfigError(f"arm {arm.name!r} has no router")
+    if written.checkpoint is not None:
+        path = spec.folder / written.checkpoint
+        router = routing.load(path)
+        return Arm(arm.name, router, routing.candidates(router), arm.fallbacks), routing.file_digest(path)
+    if written.fit_on is None:
+        raise ConfigError(
+            f"arm {arm.name!r}: router.fit_on is missing; name the outcomes that it learns from"
+        )
+    table = read_table(written.fit_on, spec, settings)
+    router = _fitted(arm.name, written, table, seed=spec.seed)
+    return Arm(arm.name, router, from_table(table).model_ids, arm.fallbacks), digest(table)
+
+
+def _fitted(name: str, written: RouterSpec, table: pd.DataFrame, *, seed: int) -> Router:
+    kind = written.kind or ""
+    options = {"seed": seed, "cost_weight": written.cost_weight, **written.options}
+    if written.folds is None:
+        return routing.fit(kind, from_table(table), **options)
+    if written.folds not in table:
+        raise ConfigError(f"router of arm {name!r}: the table has no column {written.folds!r} of folds")
+    fold = table[written.folds].astype("string")
+    routers = {
+        str(held_out): routing.fit(kind, from_table(table[fold != held_out]), **options)
+        for held_out in sorted(fold.dropna().unique())
+    }
+    fold_of_prompt = dict(zip(table["prompt_id"], fold, strict=True))
+    return FoldRouter(kind, routers, {str(k): str(v) for k, v in fold_of_prompt.items() if v is not pd.NA})

@@ -1,0 +1,195 @@
+"""What a run will do, worked out and checked before the first call: prompts, arms, calls, prices, scorer."""
+
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from workbench import datasets
+from workbench.catalog import Catalog, default_catalog, read_catalog
+from workbench.errors import BudgetError, ConfigError
+from workbench.experiment.arms import Arm, make_arms, read_table
+from workbench.experiment.journal import Key
+from workbench.experiment.spec import ExperimentSpec, digest
+from workbench.providers.base import Provider
+from workbench.providers.replay import ReplayProvider
+from workbench.scoring import Scorer, scorer
+from workbench.settings import Settings
+from workbench.types import Completion, Decision, Prompt
+
+RECORDED = "recorded"
+"""The scorer that takes the quality from the replayed table instead of looking at the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One arm asked one prompt once."""
+
+    arm: Arm
+    prompt: Prompt
+    repeat: int
+
+    @property
+    def key(self) -> Key:
+        """What the journal calls it."""
+        return (self.prompt.prompt_id, self.arm.name, self.repeat)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An experiment ready to run."""
+
+    spec: ExperimentSpec
+    prompts: tuple[Prompt, ...]
+    arms: tuple[Arm, ...]
+    calls: tuple[Call, ...]
+    catalog: Catalog
+    fingerprint: dict[str, Any]
+    replay: ReplayProvider | None
+    scorer: Scorer | None
+
+    @property
+    def model_ids(self) -> tuple[str, ...]:
+        """Every model that any arm may call."""
+        return tuple(dict.fromkeys(model_id for arm in self.arms for model_id in arm.model_ids))
+
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        """Providers that are made here and not found in the registry."""
+        return (self.replay,) if self.replay else ()
+
+    @property
+    def needs_simulator(self) -> bool:
+        """Whether a simulator must be started: an arm uses one, and none is named by the environment."""
+        uses_one = any(model_id.startswith("simulator/") for model_id in self.model_ids)
+        return uses_one and not os.environ.get("WORKBENCH_SIMULATOR_URL")
+
+    def score(self, completion: Completion, prompt: Prompt) -> float | None:
+        """The quality of an answer in [0, 1]."""
+        if self.scorer is not None and prompt.reference is not None:
+            return self.scorer(completion.text, prompt.reference)
+        return self.replay.recorded_quality(completion.model, prompt) if self.replay else None
+
+    def cost_bound_usd(self, call: Call, decision: Decision) -> float:
+        """The most that one request of this call can cost; 0.0 where no price is known."""
+        spec = self.catalog.get(decision.model_id)
+        if spec is None or spec.price is None:
+            return 0.0
+        return spec.cost_bound_usd(call.prompt, self.spec.decode(call.repeat))
+
+    def price_date(self, model_id: str) -> str | None:
+        """The date of the price that a cost of this model is computed from."""
+        spec = self.catalog.get(model_id)
+        return spec.price.date.isoformat() if spec and spec.price else None
+
+
+def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
+    """Everything that `spec` needs, loaded, fitted and checked.
+
+    Raises:
+        ConfigError, DataError, StorageError, BudgetError: what cannot work, before anything is spent.
+    """
+    replay = ReplayProvider(read_table(spec.replay, spec, settings)) if spec.replay else None
+    prompts = _prompts(spec, settings)
+    arms, table_digests = make_arms(spec, settings)
+    plan = Plan(
+        spec=spec,
+        prompts=prompts,
+        arms=tuple(arms),
+        calls=tuple(_calls(spec, prompts, arms)),
+        catalog=_catalog(settings, replay),
+        fingerprint={
+            **spec.fingerprint(),
+            "prompts_sha256": digest([(p.prompt_id, p.text, p.reference, p.system) for p in prompts]),
+            "fitted_on_sha256": table_digests,
+        },
+        replay=replay,
+        scorer=None if spec.scorer == RECORDED else scorer(spec.scorer),
+    )
+    _check_scorer(plan)
+    _check_models(plan)
+    _check_budget(plan)
+    return plan
+
+
+def _prompts(spec: ExperimentSpec, settings: Settings) -> tuple[Prompt, ...]:
+    written = spec.prompts
+    source: object = written.source
+    if spec.replay is not None and "prompts" not in spec.model_fields_set:
+        table = read_table(spec.replay, spec, settings)
+        return datasets.prompts_of(table)
+    local = spec.folder / written.source
+    if local.exists():
+        source = local
+    return datasets.load_prompts(
+        str(source), split=written.split, tasks=written.tasks, n=written.n, seed=spec.seed
+    )
+
+
+def _calls(spec: ExperimentSpec, prompts: tuple[Prompt, ...], arms: list[Arm]) -> Iterator[Call]:
+    """Prompts in random order; for each, all arms one after another in random order.
+
+    So the arms meet the same hour of the day, and a run that ends early has whole pairs.
+    """
+    order = random.Random(spec.seed)
+    for repeat in range(spec.repeats):
+        for prompt in order.sample(prompts, len(prompts)):
+            for arm in order.sample(arms, len(arms)):
+                yield Call(arm, prompt, repeat)
+
+
+def _catalog(settings: Settings, replay: ReplayProvider | None) -> Catalog:
+    catalog = default_catalog()
+    if settings.models_file is not None:
+        catalog = catalog | read_catalog(settings.models_file)
+    return catalog | replay.catalog() if replay else catalog
+
+
+def _check_scorer(plan: Plan) -> None:
+    if plan.scorer is None:
+        if plan.replay is None:
+            raise ConfigError(
+                "scorer 'recorded' takes the quality from a replayed table; name one under `replay`"
+            )
+        return
+    without = [prompt.prompt_id for prompt in plan.prompts if prompt.reference is None]
+    if without:
+        raise ConfigError(
+            f"scorer {plan.spec.scorer!r} compares with a reference, but {len(without)} of "
+            f"{len(plan.prompts)} prompts have none ({', '.join(without[:3])}, ...)"
+        )
+
+
+def _check_models(plan: Plan) -> None:
+    """Every model must be one that is known; under a budget, one with a price."""
+    for model_id in plan.model_ids:
+        provider, _, model = model_id.partition("/")
+        if not model:
+            raise ConfigError(f"model {model_id!r} is not written as provider/model")
+        is_ours = provider in ("simulator", "replay")
+        if is_ours or plan.spec.budget_usd is not None:
+            known = plan.catalog[model_id]
+            if not is_ours:
+                known.cost_bound_usd(plan.prompts[0], plan.spec.decode(0))
+
+
+def _check_budget(plan: Plan) -> None:
+    """A budget that cannot pay for the dearest single call would end the run in the middle of a pair."""
+    limit_usd = plan.spec.budget_usd
+    if limit_usd is None:
+        return
+    bound_usd, call, model_id = max(
+        (
+            (plan.cost_bound_usd(call, Decision(model_id, call.arm.name)), call, model_id)
+            for call in plan.calls
+            if call.repeat == 0
+            for model_id in call.arm.model_ids
+        ),
+        key=lambda item: item[0],
+    )
+    if bound_usd > limit_usd:
+        raise BudgetError(
+            f"budget_usd is {limit_usd:g}, but one call of {model_id} for prompt {call.prompt.prompt_id!r} "
+            f"can cost up to {bound_usd:.6f} USD; raise the budget or lower decoding.max_output_tokens"
+        )

@@ -1,0 +1,279 @@
+"""Running an experiment: every arm asked every prompt, each answer scored and durable before the next step.
+
+A run lives in one folder, `runs/<name>/`. It can be killed at any moment and run again: what the journal
+holds is not bought twice. Everything that can be known to be wrong is found before the first call.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from workbench import outcomes
+from workbench.budget import Budget
+from workbench.client import Client, Limits, connect
+from workbench.errors import BudgetError, ProviderError
+from workbench.experiment.analyse import Analysis, analyse, to_json
+from workbench.experiment.arms import needed_experiments
+from workbench.experiment.journal import Journal, JournalContent, Key, read_journal, set_damaged_aside
+from workbench.experiment.plan import Call, Plan, make_plan
+from workbench.experiment.progress import Observer, Progress
+from workbench.experiment.running import RunningComparisons
+from workbench.experiment.spec import ExperimentSpec, load_spec
+from workbench.providers.simulator import Simulator
+from workbench.settings import Settings
+from workbench.storage import locked, writable_folder, write_text
+from workbench.types import Completion, Decision, Outcome
+
+_LOOK_EVERY_S = 0.25
+
+State = Literal["running", "completed", "out of budget", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that came to its end: what was asked, what came of it, and what may be concluded.
+
+    `notes` says what a reader must know beside the analysis: calls resumed, journal lines dropped,
+    calls that the budget did not allow.
+    """
+
+    spec: ExperimentSpec
+    plan: Plan
+    folder: Path
+    table: pd.DataFrame
+    analysis: Analysis
+    state: State
+    n_resumed: int
+    spent_usd: float
+    notes: tuple[str, ...] = ()
+
+
+async def run(
+    spec: ExperimentSpec,
+    *,
+    settings: Settings | None = None,
+    observer: Observer | None = None,
+    repair: bool = False,
+) -> Run:
+    """Run `spec`, or go on where a run of it ended, and analyse it. Experiments it learns from run first.
+
+    `repair` sets damaged lines of the journal aside instead of refusing to go on.
+
+    Raises:
+        ConfigError, DataError, StorageError, BudgetError: found before anything is spent.
+        FingerprintError: the folder holds a run of something else.
+        LockedError: another process is running this experiment.
+    """
+    settings = settings or Settings()
+    for path in needed_experiments(spec):
+        await run(load_spec(path), settings=settings, observer=observer, repair=repair)
+    folder = writable_folder(settings.runs_dir / spec.name)
+    busy = f"another process is running {spec.name!r} in {folder}; wait for it to end, or stop it"
+    with locked(folder / ".lock", busy=busy):
+        plan = make_plan(spec, settings)
+        n_aside = set_damaged_aside(folder / "journal.jsonl") if repair else 0
+        content = read_journal(folder / "journal.jsonl")
+        execution = _Execution(plan, folder, content, observer or (lambda progress: None))
+        await execution.finish_calls()
+        return execution.conclude(n_aside)
+
+
+class _Execution:
+    """One session of a run: what is done so far, and the calls still to make."""
+
+    def __init__(self, plan: Plan, folder: Path, content: JournalContent, observer: Observer) -> None:
+        planned = {call.key for call in plan.calls}
+        self._plan = plan
+        self._folder = folder
+        self._content = content
+        self._observer = observer
+        self._done: dict[Key, Outcome] = {k: v for k, v in content.outcomes.items() if k in planned}
+        self._n_resumed = len(self._done)
+        self._budget = Budget(plan.spec.budget_usd, spent_usd=content.spent_usd)
+        self._comparisons = RunningComparisons(
+            [arm.name for arm in plan.arms],
+            plan.spec.control_arm,
+            n_prompts=len(plan.prompts),
+            alpha=plan.spec.alpha,
+        )
+        for outcome in self._done.values():
+            self._comparisons.add(outcome)
+        self._started_s = time.monotonic()
+        self._looked_s = 0.0
+        self._state: State = "running"
+
+    async def finish_calls(self) -> None:
+        """Make every call that is not done yet, as many at once as the spec allows."""
+        path, fingerprint = self._folder / "journal.jsonl", self._plan.fingerprint
+        with Journal.open(path, fingerprint=fingerprint, content=self._content) as journal:
+            self._save_state("running")
+            try:
+                waiting = iter([call for call in self._plan.calls if call.key not in self._done])
+                if self._n_resumed < len(self._plan.calls):
+                    async with _connected(self._plan, self._budget) as client, asyncio.TaskGroup() as group:
+                        for _ in range(self._plan.spec.concurrency):
+                            group.create_task(self._work(waiting, client, journal))
+            except BaseException:
+                self._save_state("interrupted")
+                raise
+        self._look(at_once=True)
+        is_complete = len(self._done) == len(self._plan.calls)
+        self._save_state("completed" if is_complete else "out of budget")
+
+    def conclude(self, n_set_aside: int) -> Run:
+        """Write the outcome table and the analysis."""
+        spec, table = self._plan.spec, self._table()
+        outcomes.write(table, self._folder / "outcomes.parquet")
+        analysis = analyse(
+            table,
+            question=spec.question,
+            control=spec.control_arm,
+            alpha=spec.alpha,
+            arms=[arm.name for arm in spec.arms],
+        )
+        write_text(self._folder / "analysis.json", to_json(analysis))
+        return Run(
+            spec=spec,
+            plan=self._plan,
+            folder=self._folder,
+            table=table,
+            analysis=analysis,
+            state=self._state,
+            n_resumed=self._n_resumed,
+            spent_usd=self._budget.spent_usd,
+            notes=tuple(self._notes(n_set_aside)),
+        )
+
+    async def _work(self, waiting: Iterator[Call], client: Client, journal: Journal) -> None:
+        """Take call after call, until none is left or the budget refuses one."""
+        for call in waiting:
+            decision = call.arm.decide(call.prompt)
+            journal.sent(call.key, bound_usd=self._plan.cost_bound_usd(call, decision))
+            try:
+                outcome = await self._call(call, decision, client)
+            except BudgetError:
+                journal.not_sent(call.key)
+                return
+            journal.finished(outcome)
+            self._done[call.key] = outcome
+            self._comparisons.add(outcome)
+            self._look()
+
+    async def _call(self, call: Call, decision: Decision, client: Client) -> Outcome:
+        """One call and its score; a provider's error is an outcome too."""
+        try:
+            completion = await client.complete(
+                decision.model_id,
+                call.prompt,
+                decoding=self._plan.spec.decode(call.repeat),
+                fallbacks=call.arm.fallbacks,
+            )
+        except ProviderError as exc:
+            return self._failed(call, decision, exc)
+        return self._answered(call, decision, completion)
+
+    def _answered(self, call: Call, decision: Decision, completion: Completion) -> Outcome:
+        return Outcome(
+            **self._identity(call, decision, f"{completion.provider}/{completion.model}"),
+            response=completion.text,
+            quality=self._plan.score(completion, call.prompt),
+            cost_usd=completion.cost_usd,
+            latency_s=completion.latency_s,
+            input_tokens=completion.usage.input_tokens,
+            output_tokens=completion.usage.output_tokens,
+        )
+
+    def _failed(self, call: Call, decision: Decision, error: ProviderError) -> Outcome:
+        return Outcome(
+            **self._identity(call, decision, f"{error.provider}/{error.model}"),
+            cost_usd=error.cost_usd,
+            error=type(error).__name__,
+        )
+
+    def _identity(self, call: Call, decision: Decision, model_id: str) -> dict[str, Any]:
+        provider, _, model = model_id.partition("/")
+        return {
+            "prompt_id": call.prompt.prompt_id,
+            "prompt": call.prompt.text,
+            "task": call.prompt.task,
+            "cluster": call.prompt.cluster,
+            "arm": call.arm.name,
+            "repeat": call.repeat,
+            "model": model,
+            "provider": provider,
+            "propensity": decision.propensity if call.arm.is_routed else None,
+            "price_date": self._plan.price_date(model_id),
+        }
+
+    def _table(self) -> pd.DataFrame:
+        """The outcomes in the order of the plan, however the calls came back."""
+        keys = sorted(call.key for call in self._plan.calls)
+        return outcomes.from_outcomes(self._done[key] for key in keys if key in self._done)
+
+    def _look(self, *, at_once: bool = False) -> None:
+        """Tell the observer how far the run is, but not more often than an eye can follow."""
+        now_s = time.monotonic()
+        if not at_once and now_s - self._looked_s < _LOOK_EVERY_S:
+            return
+        self._looked_s = now_s
+        self._observer(
+            Progress(
+                n_done=len(self._done),
+                n_total=len(self._plan.calls),
+                n_resumed=self._n_resumed,
+                n_errors=sum(outcome.error is not None for outcome in self._done.values()),
+                spent_usd=self._budget.spent_usd,
+                budget_usd=self._plan.spec.budget_usd,
+                elapsed_s=now_s - self._started_s,
+                comparisons=self._comparisons.snapshot(),
+            )
+        )
+
+    def _save_state(self, state: State) -> None:
+        self._state = state
+        record = {
+            "state": state,
+            "n_done": len(self._done),
+            "n_calls": len(self._plan.calls),
+            "spent_usd": self._budget.spent_usd,
+        }
+        write_text(self._folder / "run.json", json.dumps(record, indent=1))
+
+    def _notes(self, n_set_aside: int) -> Iterator[str]:
+        n_calls = len(self._plan.calls)
+        if self._n_resumed:
+            yield f"{self._n_resumed} of {n_calls} calls were in the journal and were not made again"
+        if self._content.in_flight_usd:
+            in_flight_usd = self._content.in_flight_usd
+            yield f"calls in flight at a kill may have cost {in_flight_usd:.6f} USD, which counts as spent"
+        if n_set_aside:
+            yield f"{n_set_aside} damaged lines of the journal were set aside"
+        yield from (f"journal: dropped {what}" for what in self._content.dropped)
+        if len(self._done) < n_calls:
+            yield f"the budget ended the run: {n_calls - len(self._done)} of {n_calls} calls were not made"
+
+
+@asynccontextmanager
+async def _connected(plan: Plan, budget: Budget) -> AsyncIterator[Client]:
+    """A client for every model of the plan, with a simulator started where one is needed."""
+    spec = plan.spec
+    async with AsyncExitStack() as stack:
+        url = None
+        if plan.needs_simulator:
+            url = (await stack.enter_async_context(Simulator())).base_url
+        client = connect(
+            plan.model_ids,
+            providers=plan.providers,
+            catalog=plan.catalog,
+            limits=Limits(concurrency=spec.concurrency, deadline_s=spec.deadline_s),
+            budget=budget,
+            simulator_url=url,
+        )
+        yield await stack.enter_async_context(client)
