@@ -1,0 +1,112 @@
+"""The learned controller: a small network from hashed n-grams to each model's chance of a good answer.
+
+Dimensions: B prompts, D features, H hidden, M models, E members of the ensemble.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+
+from workbench.features import FeatureConfig, hashed, weighted
+from workbench.routing.decide import Floats, KnownModels, decide, distinct
+from workbench.types import Decision, Prompt
+
+_CHUNK = 4_096  # prompts a forward pass
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerConfig:
+    """The shape of the network: D buckets in, H hidden units, M models out."""
+
+    n_features: int
+    n_models: int
+    n_hidden: int = 32
+    dropout: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Bags:
+    """B sparse rows as `EmbeddingBag` reads them: row b owns entries `offsets[b]` to `offsets[b + 1]`."""
+
+    buckets: Tensor  # [nnz] int64
+    offsets: Tensor  # [B] int64
+    weights: Tensor  # [nnz] float32
+
+
+class Controller(nn.Module):
+    """A linear part, which alone is a logistic regression on n-grams, plus a hidden layer on them."""
+
+    def __init__(self, config: ControllerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.linear = nn.EmbeddingBag(config.n_features, config.n_models, mode="sum")
+        self.embed = nn.EmbeddingBag(config.n_features, config.n_hidden, mode="sum")
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(config.n_hidden, config.n_models)
+
+    def forward(self, bags: Bags) -> Tensor:
+        """B bags of weighted buckets -> [B, M] logits of quality."""
+        hidden = torch.tanh(self.embed(bags.buckets, bags.offsets, per_sample_weights=bags.weights))
+        wide: Tensor = self.linear(bags.buckets, bags.offsets, per_sample_weights=bags.weights)
+        deep: Tensor = self.output(self.dropout(hidden))
+        return wide + deep
+
+
+@dataclass(frozen=True, slots=True)
+class MetaController:
+    """Routes by a fitted ensemble of controllers: argmax of predicted quality - cost_weight x mean cost.
+
+    `weights` [D] are the inverse document frequencies of the training prompts; `temperature` [M] divides
+    the logits, so that the predicted probabilities are calibrated.
+    """
+
+    models: KnownModels
+    feature_config: FeatureConfig
+    weights: NDArray[np.float32]
+    members: tuple[Controller, ...]
+    temperature: NDArray[np.float64]
+    cost_weight: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """`controller`."""
+        return "controller"
+
+    def predict(self, prompts: Sequence[Prompt], *, features: csr_array | None = None) -> Floats:
+        """[N, M] predicted quality; `features` [N, D] as `hashed` makes them."""
+        if features is None:
+            features = hashed([prompt.text for prompt in prompts], self.feature_config)
+        rows = weighted(features, self.weights)
+        parts = [self._probability(rows[i : i + _CHUNK]) for i in range(0, rows.shape[0], _CHUNK)]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.models.model_ids)))
+
+    def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
+        """The candidate with the best predicted quality - cost_weight x cost.
+
+        Raises:
+            RoutingError: there are no candidates.
+        """
+        distinct(candidates, self.name)
+        quality = self.predict([prompt])[0]
+        return decide(self.name, quality, candidates, models=self.models, cost_weight=self.cost_weight)
+
+    def _probability(self, rows: csr_array) -> Floats:
+        bags = to_bags(rows)
+        with torch.inference_mode():
+            logits = torch.stack([member(bags) for member in self.members]).mean(dim=0)
+        quality: Floats = 1.0 / (1.0 + np.exp(-logits.double().numpy() / self.temperature))
+        return quality
+
+
+def to_bags(rows: csr_array) -> Bags:
+    """[B, D] sparse -> bags."""
+    return Bags(
+        buckets=torch.from_numpy(rows.indices.astype(np.int64)),
+        offsets=torch.from_numpy(rows.indptr[:-1].astype(np.int64)),
+        weights=torch.from_numpy(rows.data.astype(np.float32)),
+    )

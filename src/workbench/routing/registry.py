@@ -1,0 +1,97 @@
+"""The kinds of router by name, and how each is fitted. A new router is one class and one line here."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from types import ModuleType
+
+from workbench.errors import ConfigError, MissingExtraError
+from workbench.routing.base import Router
+from workbench.routing.baselines import Fixed, Random, fit_best_single, fit_cheapest, fit_knn
+from workbench.routing.training_data import TrainingData
+
+Fit = Callable[..., Router]
+
+
+def fit(
+    kind: str, data: TrainingData, *, seed: int = 0, cost_weight: float = 0.0, **options: object
+) -> Router:
+    """Fit a router of this `kind` (see `ROUTERS`) with its own `options`.
+
+    Raises:
+        ConfigError: there is no such kind or option, or an option's value cannot work.
+        MissingExtraError: the controller was asked for, and torch is not installed.
+        InsufficientDataError: the rows are too few, or lack what the kind needs.
+    """
+    if kind not in ROUTERS:
+        raise ConfigError(f"there is no router {kind!r}; the kinds are {', '.join(ROUTERS)}")
+    known = [name for name in inspect.signature(ROUTERS[kind]).parameters if name not in _COMMON]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"router {kind!r} has no option {unknown[0]!r}; its options are: {', '.join(known) or 'none'}"
+        )
+    return ROUTERS[kind](data, seed=seed, cost_weight=cost_weight, **options)
+
+
+def _fixed(data: TrainingData, *, seed: int, cost_weight: float, model_id: str = "") -> Router:
+    if model_id not in data.model_ids:
+        known = ", ".join(data.model_ids)
+        raise ConfigError(f"router 'fixed' needs model_id, one of: {known} (it was {model_id!r})")
+    return Fixed(model_id)
+
+
+def _random(data: TrainingData, *, seed: int, cost_weight: float) -> Router:
+    return Random(seed)
+
+
+def _cheapest(data: TrainingData, *, seed: int, cost_weight: float) -> Router:
+    return fit_cheapest(data)
+
+
+def _best_single(data: TrainingData, *, seed: int, cost_weight: float) -> Router:
+    return fit_best_single(data, cost_weight=cost_weight)
+
+
+def _knn(data: TrainingData, *, seed: int, cost_weight: float, k: int = 160) -> Router:
+    return fit_knn(data, k=k, cost_weight=cost_weight)
+
+
+def _controller(
+    data: TrainingData,
+    *,
+    seed: int,
+    cost_weight: float,
+    config: object = None,
+    observer: object = None,
+) -> Router:
+    train = torch_module("workbench.routing.train", "the learned controller")
+    router: Router = train.fit_controller(
+        data, seed=seed, cost_weight=cost_weight, config=config, observer=observer
+    )
+    return router
+
+
+ROUTERS: Mapping[str, Fit] = {
+    "fixed": _fixed,
+    "random": _random,
+    "cheapest": _cheapest,
+    "best_single": _best_single,
+    "knn": _knn,
+    "controller": _controller,
+}
+_COMMON = ("data", "seed", "cost_weight")
+
+
+def torch_module(name: str, purpose: str) -> ModuleType:
+    """Import one of the two modules that need torch, only now that it is asked for.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").partition(".")[0] != "torch":
+            raise
+        raise MissingExtraError("torch", purpose) from exc
