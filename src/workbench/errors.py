@@ -37,11 +37,17 @@ A message names the thing, what was wrong with it, and what to do. No message ho
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 
 class WorkbenchError(Exception):
-    """Base of all errors here: catch this to catch what the workbench can explain."""
+    """Base of all errors here: catch this to catch what the workbench can explain.
+
+    Every error survives copying and pickling with its message and fields, whatever its constructor takes.
+    """
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuilt, (type(self), self.args, self.__dict__)
 
 
 class ConfigError(WorkbenchError):
@@ -237,3 +243,10 @@ class AllProvidersFailedError(ProviderError):
         super().__init__(last.provider, last.model, f"every candidate failed: {listed}")
         self.causes = tuple(causes)
         self.attempts = sum(cause.attempts for cause in causes)
+
+
+def _rebuilt(kind: type[WorkbenchError], args: tuple[Any, ...], fields: dict[str, Any]) -> WorkbenchError:
+    """An error as it was, without calling a constructor that wants more than the message."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error

@@ -26,7 +26,6 @@ Parquet. One row per (prompt_id, arm, repeat).
 
 import hashlib
 import io
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -40,6 +39,7 @@ import pyarrow.parquet as pq
 from workbench.errors import DataError, InsufficientDataError
 from workbench.storage import read_bytes, write_atomically
 from workbench.types import Outcome
+from workbench.types import normalise as normalise
 
 _TEXT = (
     "prompt_id",
@@ -162,15 +162,6 @@ def prompt_groups(table: pd.DataFrame) -> pd.Series:
     if "cluster" in table:
         keys["cluster"] = table["cluster"].fillna(table["prompt_id"])
     return _connected(keys)
-
-
-def normalise(text: str) -> str:
-    """Fold case and white space, so that prompts that differ in nothing else are one.
-
-    >>> normalise("  What is\\n2 + 2? ")
-    'what is 2 + 2?'
-    """
-    return re.sub(r"\s+", " ", text).strip().casefold()
 
 
 def pivot(

@@ -170,3 +170,12 @@ class Outcome:
     repeat: int = 0
     split: str | None = None
     price_date: str | None = None
+
+
+def normalise(text: str) -> str:
+    """Fold case and white space, so that prompts that differ in nothing else are one.
+
+    >>> normalise("  What is\\n2 + 2? ")
+    'what is 2 + 2?'
+    """
+    return " ".join(text.split()).casefold()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.datasets import Task
 from workbench.errors import ConfigError
-from workbench.providers.wrong_answers import N_WRONG, wrong_answers
+from workbench.providers.wrong_answers import wrong_answers
 from workbench.types import Prompt
 
 PROVIDER = "simulator"
@@ -58,7 +58,7 @@ class SimulatedModel:
 
 
 FLEET: tuple[SimulatedModel, ...] = (
-    SimulatedModel("sim-nano", {"lookup": 1.9, "logic": 0.3, "arithmetic": 0.5}, 1.1, 30, 0.015),
+    SimulatedModel("sim-nano", {"lookup": 2.0, "logic": 0.4, "arithmetic": 0.6}, 1.3, 30, 0.015),
     SimulatedModel("sim-small", {"conversion": 2.2, "lookup": 2.4}, 1.5, 45, 0.022),
     SimulatedModel(
         "sim-reader", {"lookup": 4.4, "extraction": 4.2, "arithmetic": 0.3, "logic": 0.2}, 1.0, 40, 0.025
@@ -198,6 +198,7 @@ _SENTENCES = (
     "A check in the opposite direction gives the same.",
 )
 _NORMAL = NormalDist()
+_N_PEERS = 40
 
 
 def _entries(tasks: Sequence[Task]) -> dict[str, _Entry]:
@@ -209,7 +210,7 @@ def _entries(tasks: Sequence[Task]) -> dict[str, _Entry]:
     for number, task in enumerate(tasks):
         kin = peers.get(task.prompt.task, [])
         start = number * 7 % max(len(kin), 1)
-        nearby = (kin[start:] + kin[:start])[: 2 * N_WRONG]
+        nearby = (kin[start:] + kin[:start])[:_N_PEERS]
         entries[task.prompt.text.strip()] = _Entry(task, wrong_answers(task.prompt.reference or "", nearby))
     return entries
 

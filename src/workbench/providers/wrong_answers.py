@@ -81,7 +81,13 @@ def _wrong_texts(reference: str, peers: Sequence[str]) -> list[str]:
         return [_NUMBER.sub(_scaled(nth), reference, count=1) for nth in range(N_WRONG)]
     items = [item.strip() for item in reference.split(",")]
     shorter = [", ".join(items[:-1]), ", ".join(items[1:])] if len(items) > 1 else []
-    return shorter + list(peers)
+    shape = _shape(reference)
+    return shorter + sorted(peers, key=lambda peer: _shape(peer) != shape)
+
+
+def _shape(text: str) -> tuple[bool, int, int]:
+    """Whether there are digits, how many commas, and how many words: answers of one shape look alike."""
+    return any(map(str.isdigit, text)), text.count(","), len(text.split())
 
 
 def _scaled(nth: int) -> Callable[[re.Match[str]], str]:
