@@ -1,1 +1,55 @@
-"""x"""
+"""Compare LLM providers with honest statistics, and learn which model each prompt should go to.
+
+>>> import workbench
+>>> workbench.Prompt("p1", "2 + 2?").text
+'2 + 2?'
+
+Heavy parts are imported when they are used: `import workbench` loads neither torch, mlflow nor pandas.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import WorkbenchError
+from workbench.types import Completion, Decision, Decoding, Message, Outcome, Prompt, Usage
+
+if TYPE_CHECKING:
+    from workbench.client import Client, connect
+    from workbench.experiment.analyse import analyse
+    from workbench.experiment.run import run
+    from workbench.experiment.spec import load_spec
+    from workbench.publish import publish
+
+__version__ = "0.1.0"
+
+_LATE = {
+    "Client": "workbench.client",
+    "connect": "workbench.client",
+    "analyse": "workbench.experiment.analyse",
+    "load_spec": "workbench.experiment.spec",
+    "publish": "workbench.publish",
+    "run": "workbench.experiment.run",
+}
+
+__all__ = [
+    "Client",
+    "Completion",
+    "Decision",
+    "Decoding",
+    "Message",
+    "Outcome",
+    "Prompt",
+    "Usage",
+    "WorkbenchError",
+    "analyse",
+    "connect",
+    "load_spec",
+    "publish",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATE[name]), name)

@@ -18,7 +18,10 @@ class RunningComparison:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A snapshot of a run: calls made (or found in the journal), money spent, time, and the comparisons."""
+    """A snapshot of a run: calls made (or found in the journal), money spent, time, and the comparisons.
+
+    `experiment` is the name of the spec that is running.
+    """
 
     n_done: int
     n_total: int
@@ -28,6 +31,7 @@ class Progress:
     budget_usd: float | None
     elapsed_s: float
     comparisons: tuple[RunningComparison, ...] = ()
+    experiment: str = ""
 
     @property
     def remaining_s(self) -> float | None:

@@ -225,6 +225,7 @@ class _Execution:
         self._looked_s = now_s
         self._observer(
             Progress(
+                experiment=self._plan.spec.name,
                 n_done=len(self._done),
                 n_total=len(self._plan.calls),
                 n_resumed=self._n_resumed,

@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,6 +16,7 @@ from workbench.types import Decoding
 _MAX_BYTES = 1_000_000
 
 Scalar = str | int | float | bool
+_Spec = TypeVar("_Spec", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -128,6 +129,25 @@ class ExperimentSpec(_Strict):
         return self.model_dump(mode="json", include=set(_FINGERPRINTED))
 
 
+class TrainingSpec(_Strict):
+    """A router to train, and how it is measured: by cross-validation over `folds`."""
+
+    name: str
+    question: Annotated[str, Field(min_length=3)]
+    kind: str = "controller"
+    fit_on: TableSpec
+    folds: str | Annotated[int, Field(ge=2, le=50)] = 5
+    cost_weight: Annotated[float, Field(ge=0)] = 0.0
+    options: dict[str, Scalar] = Field(default_factory=dict)
+    seed: int = 0
+    folder: Path = Field(default=Path(), exclude=True, description="where the YAML lies; paths start here")
+
+    @model_validator(mode="after")
+    def _has_a_safe_name(self) -> Self:
+        safe_name(self.name, what="router")
+        return self
+
+
 _FINGERPRINTED = ("prompts", "replay", "arms", "scorer", "decoding", "repeats", "seed")
 
 
@@ -138,17 +158,22 @@ def load_spec(path: Path) -> ExperimentSpec:
         StorageError: there is no such file.
         ConfigError: it is not plain YAML, or a key is unknown, missing or wrong; the message names it.
     """
-    return spec_from(read_yaml(path), where=str(path), folder=path.resolve().parent)
+    return _parsed(ExperimentSpec, path)
 
 
-def spec_from(raw: object, *, where: str, folder: Path) -> ExperimentSpec:
-    """The experiment in parsed YAML; `where` is what errors call it, `folder` where its paths start."""
+def load_training_spec(path: Path) -> TrainingSpec:
+    """The training of a router in a YAML file; errors as `load_spec`."""
+    return _parsed(TrainingSpec, path)
+
+
+def _parsed(model: type[_Spec], path: Path) -> _Spec:
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
-        raise ConfigError(f"{where}: an experiment is a mapping of keys such as name, question and arms")
+        raise ConfigError(f"{path}: a spec is a mapping of keys, such as name and question")
     try:
-        return ExperimentSpec.model_validate(raw | {"folder": folder})
+        return model.model_validate(raw | {"folder": path.resolve().parent})
     except ValidationError as exc:
-        raise ConfigError("\n".join(f"{where}: {_explain(error)}" for error in exc.errors())) from exc
+        raise ConfigError("\n".join(f"{path}: {_explain(error)}" for error in exc.errors())) from exc
 
 
 def read_yaml(path: Path) -> object:
@@ -198,7 +223,7 @@ def _explain(error: Any) -> str:
 
 
 def _nearest(loc: tuple[str | int, ...]) -> str:
-    models = (ExperimentSpec, PromptsSpec, TableSpec, ArmSpec, RouterSpec, DecodingSpec)
+    models = (ExperimentSpec, TrainingSpec, PromptsSpec, TableSpec, ArmSpec, RouterSpec, DecodingSpec)
     known = [name for model in models for name in model.model_fields]
     near = difflib.get_close_matches(str(loc[-1]), known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
