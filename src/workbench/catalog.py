@@ -119,7 +119,11 @@ def read_catalog(path: Path) -> Catalog:
         StorageError: there is no such file.
         DataError: a column is missing, or a row cannot be read; the message names the line.
     """
-    rows = csv.DictReader(io.StringIO(read_bytes(path, purpose="model catalog").decode()))
+    try:
+        text = read_bytes(path, purpose="model catalog").decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise DataError(f"{path} is not UTF-8 text: {exc}") from exc
+    rows = csv.DictReader(io.StringIO(text))
     missing = set(_COLUMNS) - set(rows.fieldnames or ())
     if missing:
         raise DataError(f"{path} lacks the columns {', '.join(sorted(missing))}")
@@ -143,6 +147,8 @@ _COLUMNS = (
 
 
 def _spec(row: Mapping[str, str], *, where: str) -> ModelSpec:
+    if not row["provider"] or not row["model"]:
+        raise DataError(f"{where}: a row needs a provider and a model")
     try:
         price = Price(
             float(row["input_usd_per_mtok"]),

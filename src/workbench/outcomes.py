@@ -119,10 +119,17 @@ def write(table: pd.DataFrame, path: Path) -> None:
 
 
 def digest(table: pd.DataFrame) -> str:
-    """SHA-256 of the content: the same for the same rows in any order of rows or columns."""
+    """SHA-256 of the content: the same for the same rows in any order of rows or columns.
+
+    Numbers count to 12 significant digits; absent is not the same as empty.
+    """
     table = validate(table).sort_values(KEY, kind="stable")
-    table = table[sorted(table.columns)]
-    return hashlib.sha256(table.to_csv(index=False, float_format="%.12g").encode()).hexdigest()
+    content = hashlib.sha256()
+    for name in sorted(table.columns):
+        values = table[name].astype(object)
+        cells = [_cell(str(name)), *map(_cell, values.where(values.notna(), None))]
+        content.update("".join(cells).encode("utf-8", "surrogatepass"))
+    return content.hexdigest()
 
 
 def split_by_prompt(
@@ -183,6 +190,14 @@ def pivot(
     numbers = table[["prompt_id", "arm"]].assign(value=table[values].astype("float64"))
     matrix = numbers.groupby(["prompt_id", "arm"], sort=False)["value"].mean().unstack("arm")
     return matrix.reindex(index=table["prompt_id"].unique(), columns=sorted(matrix.columns))
+
+
+def _cell(value: object) -> str:
+    """The value with its length before it, so that no two lists of values read the same when joined."""
+    if value is None:
+        return "-"
+    text = f"{value:.12g}" if isinstance(value, float) else str(value)
+    return f"{len(text)}:{text}"
 
 
 def _typed(column: pd.Series) -> pd.Series:

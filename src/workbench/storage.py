@@ -69,10 +69,11 @@ def read_bytes(path: Path, *, purpose: str) -> bytes:
     Raises:
         StorageError: it is missing, a folder, or may not be read.
     """
-    if not path.exists():
-        raise StorageError(f"{purpose}: there is no file {path}")
     with explained(path, "read"):
-        return path.read_bytes()
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as exc:
+            raise StorageError(f"{purpose}: there is no file {path}") from exc
 
 
 def writable_folder(path: Path) -> Path:
@@ -87,6 +88,18 @@ def writable_folder(path: Path) -> Path:
             probe.write(b"\0" * 4096)
             probe.flush()
     return path
+
+
+def set_aside(path: Path) -> Path | None:
+    """Rename `path` to the first free of `<path>.1`, `<path>.2`, ...; None where there is nothing."""
+    if not path.exists():
+        return None
+    number = 1
+    while (aside := path.with_name(f"{path.name}.{number}")).exists():
+        number += 1
+    with explained(path, "rename"):
+        path.rename(aside)
+    return aside
 
 
 def safe_name(name: str, *, what: str) -> str:

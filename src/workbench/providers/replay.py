@@ -184,9 +184,9 @@ def _same(one: str, other: str) -> bool:
 def _again(recorded: str, provider: str, model: str) -> ProviderError:
     """The error of this class, as recorded; a `ProviderError` where the class is not one of ours."""
     reason = f"recorded as {recorded}; replaying it does not call anyone"
-    kind = getattr(errors, recorded, None)
-    is_known = isinstance(kind, type) and issubclass(kind, ProviderError)
-    if not is_known or kind is errors.AllProvidersFailedError:
+    kind = getattr(errors, recorded, ProviderError)
+    is_ours = isinstance(kind, type) and issubclass(kind, ProviderError)
+    if not is_ours or kind is errors.AllProvidersFailedError:
         return ProviderError(provider, model, reason)
     if kind is errors.StreamTruncatedError:
         error: ProviderError = errors.StreamTruncatedError(provider, model, reason, partial_text="")

@@ -32,11 +32,14 @@ def wrong_answers(reference: str, peers: Sequence[str] = ()) -> tuple[str, ...]:
     """
     fields = _fields(reference)
     if fields is not None:
-        variants: Iterable[str] = _wrong_objects(fields, [_fields(peer) or {} for peer in peers])
+        variants: Iterable[str] = _wrong_objects(fields, [_fields(peer) or {} for peer in peers[:N_WRONG]])
     else:
         variants = _wrong_texts(reference, peers)
-    chosen = list(dict.fromkeys(text for text in variants if _is_wrong(text, reference)))
-    return tuple(chosen[:N_WRONG]) or (f"not {reference[::-1]}",)
+    chosen: dict[str, None] = {}
+    for text in variants:
+        if len(chosen) < N_WRONG and _is_wrong(text, reference):
+            chosen[text] = None
+    return tuple(chosen) or (f"not {reference[::-1]}",)
 
 
 def _fields(text: str) -> dict[str, Any] | None:
