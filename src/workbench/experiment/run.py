@@ -28,7 +28,7 @@ from workbench.experiment.running import RunningComparisons
 from workbench.experiment.spec import ExperimentSpec, load_spec
 from workbench.providers.simulator import Simulator
 from workbench.settings import Settings
-from workbench.storage import locked, writable_folder, write_text
+from workbench.storage import locked, set_aside, writable_folder, write_text
 from workbench.types import Completion, Decision, Outcome
 
 _LOOK_EVERY_S = 0.25
@@ -61,10 +61,12 @@ async def run(
     settings: Settings | None = None,
     observer: Observer | None = None,
     repair: bool = False,
+    fresh: bool = False,
 ) -> Run:
     """Run `spec`, or go on where a run of it ended, and analyse it. Experiments it learns from run first.
 
-    `repair` sets damaged lines of the journal aside instead of refusing to go on.
+    `repair` sets damaged lines of the journal aside instead of refusing to go on; `fresh` sets the whole
+    folder of an earlier run aside and begins anew.
 
     Raises:
         ConfigError, DataError, StorageError, BudgetError: found before anything is spent.
@@ -74,9 +76,12 @@ async def run(
     settings = settings or Settings()
     for path in needed_experiments(spec):
         await run(load_spec(path), settings=settings, observer=observer, repair=repair)
-    folder = writable_folder(settings.runs_dir / spec.name)
+    folder = settings.runs_dir / spec.name
     busy = f"another process is running {spec.name!r} in {folder}; wait for it to end, or stop it"
-    with locked(folder / ".lock", busy=busy):
+    with locked(settings.runs_dir / f".{spec.name}.lock", busy=busy):
+        if fresh:
+            set_aside(folder)
+        writable_folder(folder)
         plan = make_plan(spec, settings)
         n_aside = set_damaged_aside(folder / "journal.jsonl") if repair else 0
         content = read_journal(folder / "journal.jsonl")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from workbench.errors import ConfigError
 from workbench.storage import read_bytes, safe_name
@@ -16,6 +16,18 @@ from workbench.types import Decoding
 _MAX_BYTES = 1_000_000
 
 Scalar = str | int | float | bool
+
+
+def _file_name(name: str) -> str:
+    try:
+        return safe_name(name, what="experiment")
+    except ConfigError as exc:
+        raise ValueError(str(exc)) from exc
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+"""A name that can be a folder's, since a run's folder has it."""
+
 _Spec = TypeVar("_Spec", bound=BaseModel)
 
 
@@ -87,7 +99,7 @@ class DecodingSpec(_Strict):
 class ExperimentSpec(_Strict):
     """A question, the arms that are to answer it, and how the answer is judged."""
 
-    name: str
+    name: FileName
     question: Annotated[str, Field(min_length=3)]
     prompts: PromptsSpec = PromptsSpec()
     replay: TableSpec | None = None
@@ -107,7 +119,6 @@ class ExperimentSpec(_Strict):
 
     @model_validator(mode="after")
     def _arms_are_distinct_and_known(self) -> Self:
-        safe_name(self.name, what="experiment")
         names = [arm.name for arm in self.arms]
         if len(set(names)) != len(names):
             raise ValueError(f"arms must have different names, not {names}")
@@ -132,7 +143,7 @@ class ExperimentSpec(_Strict):
 class TrainingSpec(_Strict):
     """A router to train, and how it is measured: by cross-validation over `folds`."""
 
-    name: str
+    name: FileName
     question: Annotated[str, Field(min_length=3)]
     kind: str = "controller"
     fit_on: TableSpec
@@ -141,11 +152,6 @@ class TrainingSpec(_Strict):
     options: dict[str, Scalar] = Field(default_factory=dict)
     seed: int = 0
     folder: Path = Field(default=Path(), exclude=True, description="where the YAML lies; paths start here")
-
-    @model_validator(mode="after")
-    def _has_a_safe_name(self) -> Self:
-        safe_name(self.name, what="router")
-        return self
 
 
 _FINGERPRINTED = ("prompts", "replay", "arms", "scorer", "decoding", "repeats", "seed")
@@ -173,7 +179,7 @@ def _parsed(model: type[_Spec], path: Path) -> _Spec:
     try:
         return model.model_validate(raw | {"folder": path.resolve().parent})
     except ValidationError as exc:
-        raise ConfigError("\n".join(f"{path}: {_explain(error)}" for error in exc.errors())) from exc
+        raise ConfigError("\n".join(f"{path}: {text}" for text in _explained(exc))) from exc
 
 
 def read_yaml(path: Path) -> object:
@@ -207,6 +213,13 @@ class _PlainLoader(yaml.SafeLoader):
                 mark = node.value[position][0].start_mark
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", mark)
         return super().construct_mapping(node, deep)
+
+
+def _explained(exc: ValidationError) -> list[str]:
+    """Every error as one line, without those that only follow from an error inside the same key."""
+    errors = exc.errors()
+    inner = {error["loc"][:depth] for error in errors for depth in range(1, len(error["loc"]))}
+    return [_explain(error) for error in errors if error["loc"] not in inner]
 
 
 def _explain(error: Any) -> str:

@@ -1,0 +1,106 @@
+"""The journal: what survives a kill, a torn line, a full disk and a changed spec."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from workbench.errors import DataError, FingerprintError
+from workbench.experiment.journal import Journal, JournalContent, read_journal, set_damaged_aside
+from workbench.types import Outcome
+
+FINGERPRINT = {"arms": ["a", "b"], "seed": 0}
+
+
+def outcome(number: int, *, cost_usd: float = 0.25) -> Outcome:
+    return Outcome(f"p{number}", "a", "m", "simulator", quality=1.0, cost_usd=cost_usd)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A journal with three finished calls."""
+    path = tmp_path / "journal.jsonl"
+    with Journal.open(path, fingerprint=FINGERPRINT, content=JournalContent()) as journal:
+        for number in range(3):
+            journal.sent((f"p{number}", "a", 0), bound_usd=0.5)
+            journal.finished(outcome(number))
+    return path
+
+
+def test_what_was_written_is_read_back(path: Path) -> None:
+    content = read_journal(path)
+    assert list(content.outcomes.values()) == [outcome(number) for number in range(3)]
+    assert content.spent_usd == pytest.approx(0.75)
+    assert content.dropped == ()
+
+
+def test_a_missing_journal_is_an_empty_one(tmp_path: Path) -> None:
+    assert read_journal(tmp_path / "none.jsonl").outcomes == {}
+
+
+def test_a_call_that_never_came_back_counts_as_spent(path: Path) -> None:
+    with Journal.open(path, fingerprint=FINGERPRINT, content=read_journal(path)) as journal:
+        journal.sent(("p3", "a", 0), bound_usd=0.5)
+    assert read_journal(path).in_flight_usd == pytest.approx(0.5)
+    with Journal.open(path, fingerprint=FINGERPRINT, content=read_journal(path)) as journal:
+        journal.sent(("p3", "a", 0), bound_usd=0.5)
+        journal.finished(outcome(3))
+    assert read_journal(path).spent_usd == pytest.approx(4 * 0.25 + 0.5)
+
+
+def test_a_call_that_was_refused_before_it_left_costs_nothing(path: Path) -> None:
+    with Journal.open(path, fingerprint=FINGERPRINT, content=read_journal(path)) as journal:
+        journal.sent(("p3", "a", 0), bound_usd=0.5)
+        journal.not_sent(("p3", "a", 0))
+    assert read_journal(path).in_flight_usd == 0.0
+
+
+@pytest.mark.parametrize("n_cut", [1, 2, 10, 60])
+def test_a_torn_last_line_is_dropped_and_reported_and_the_rest_kept(path: Path, n_cut: int) -> None:
+    path.write_bytes(path.read_bytes()[:-n_cut])
+    content = read_journal(path)
+    assert len(content.outcomes) == 2
+    assert "cut short" in content.dropped[0]
+
+
+def test_after_a_torn_line_the_next_record_stands_on_a_line_of_its_own(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-10])
+    with Journal.open(path, fingerprint=FINGERPRINT, content=read_journal(path)) as journal:
+        journal.finished(outcome(2))
+    assert len(read_journal(path).outcomes) == 3
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_repeated_lines_crlf_blank_lines_and_nul_blocks_change_nothing(path: Path) -> None:
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\r\n".join([*lines, lines[-1], b"", b"\0" * 512]) + b"\r\n")
+    content = read_journal(path)
+    assert len(content.outcomes) == 3
+    assert content.spent_usd == pytest.approx(0.75)
+    assert "NUL" in content.dropped[0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"not json", b"[1]", b'{"kind": "other"}', b'{"kind": "outcome", "arm": "a"}', b"\xff\xfe", b"[" * 9999],
+    ids=["text", "list", "unknown-kind", "missing-fields", "not-utf8", "deep"],
+)
+def test_a_damaged_line_in_the_middle_is_named_and_nothing_is_touched(path: Path, line: bytes) -> None:
+    lines = path.read_bytes().splitlines()
+    damaged = b"\n".join([*lines[:2], line, *lines[2:]]) + b"\n"
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match=r"line 3 .*--repair"):
+        read_journal(path)
+    assert path.read_bytes() == damaged
+    assert set_damaged_aside(path) == 1
+    assert len(read_journal(path).outcomes) == 3
+    assert path.with_suffix(".jsonl.rejected").read_bytes().strip() == line
+
+
+def test_a_journal_of_another_experiment_is_refused_with_the_difference(path: Path) -> None:
+    with pytest.raises(FingerprintError, match=r"seed: was 0, is 7"):
+        Journal.open(path, fingerprint=FINGERPRINT | {"seed": 7}, content=read_journal(path))
+
+
+def test_only_the_owner_may_read_a_journal(path: Path) -> None:
+    assert path.stat().st_mode & 0o077 == 0
