@@ -124,10 +124,13 @@ class ProviderError(WorkbenchError):
     `retryable` says whether the same request may succeed when sent again; `attempts` counts the
     requests sent so far for this call; `status` is the HTTP status and `request_id` the provider's
     own name of the request, None where none was received. `cost_usd` is what those requests may have
-    cost, None where no price is known.
+    cost, None where no price is known. `was_sent` is False where the request cannot have reached the
+    provider; `partial_text` is what a stream had brought before it failed.
     """
 
     retryable = False
+    was_sent = True
+    partial_text = ""
     cost_usd: float | None = None
 
     def __init__(
