@@ -1,0 +1,146 @@
+"""The command line: parse, call, print. A command's module is imported when the command is called."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from workbench.errors import ConfigError, WorkbenchError
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="Compare LLM providers with honest statistics, and learn which model each prompt should go to.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Prompt sets and recorded benchmarks.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+SpecFile = Annotated[Path, typer.Argument(help="an experiment's YAML, such as experiments/compare_models.yaml")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="set an earlier run of this name aside and begin anew")]
+Repair = Annotated[bool, typer.Option("--repair", help="set damaged lines of the journal aside and go on")]
+
+
+@app.command()
+def demo(fresh: Fresh = False) -> None:
+    """Run an A/B experiment on simulated models: no key, no network."""
+    from workbench.demo import show_demo
+
+    _run(show_demo(fresh=fresh))
+
+
+@app.command()
+def run(
+    spec: SpecFile,
+    parameters: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the notebook; may be repeated")
+    ] = None,
+    notebook: Annotated[bool, typer.Option(help="execute the experiment's notebook headless")] = True,
+    fresh: Fresh = False,
+    repair: Repair = False,
+) -> None:
+    """Run an experiment, or go on with it, and keep its report, its notebook and its MLflow run."""
+    from workbench import session
+
+    if notebook:
+        session.run_notebook(spec, parameters=_pairs(parameters or []), fresh=fresh, repair=repair)
+    else:
+        _run(session.run_in_terminal(spec, fresh=fresh, repair=repair))
+
+
+@app.command()
+def train(spec: Annotated[Path, typer.Argument(help="a router's YAML, such as experiments/router.yaml")]) -> None:
+    """Train a router on recorded outcomes, measure it beside its baselines, and keep it in MLflow."""
+    from workbench import session
+
+    _run(session.train_in_terminal(spec))
+
+
+@app.command()
+def sync(folder: Annotated[Path, typer.Argument(help="a run's folder, such as runs/compare-models")]) -> None:
+    """Send a finished run to MLflow that could not be sent when it ended."""
+    from workbench import session
+
+    session.sync(folder)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(min=1, max=65535)] = 5000) -> None:
+    """Open the MLflow pages of this project's store."""
+    from workbench import session
+
+    session.open_ui(port=port)
+
+
+@app.command()
+def simulate(port: Annotated[int, typer.Option(min=1, max=65535)] = 8808) -> None:
+    """Serve the simulated models over HTTP, for any OpenAI-compatible client."""
+    from workbench.providers.simulator import serve
+
+    _run(serve(port))
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the prompt sets and benchmarks that are known, and where they are."""
+    from workbench import listing
+
+    listing.print_datasets()
+
+
+@data_app.command("describe")
+def data_describe(name: str) -> None:
+    """Say what a prompt set or benchmark holds, where it comes from and under which licence."""
+    from workbench import listing
+
+    listing.print_dataset(name)
+
+
+@data_app.command("fetch")
+def data_fetch(name: str) -> None:
+    """Download a public benchmark, check it, and convert it to an outcome table."""
+    from workbench import listing
+
+    _run(listing.fetch_dataset(name))
+
+
+def main() -> None:
+    """Entry point: our errors as one message and exit code 1, everything else with its traceback."""
+    try:
+        app()
+    except WorkbenchError as exc:
+        typer.echo(f"error: {exc}", err=True)
+        sys.exit(1)
+
+
+def _pairs(parameters: list[str]) -> dict[str, str]:
+    named = {}
+    for parameter in parameters:
+        name, equals, value = parameter.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--parameter {parameter!r} is not NAME=VALUE")
+        named[name] = value
+    return named
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end; SIGTERM and Ctrl-C cancel the work, which then closes what it opened."""
+
+    async def until_stopped() -> T:
+        task = asyncio.ensure_future(work)
+        if sys.platform != "win32":
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await task
+
+    try:
+        return asyncio.run(until_stopped())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        typer.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
+        sys.exit(130)
