@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from workbench.experiment.progress import RunningComparison
 from workbench.stats.estimate import Estimate
-from workbench.stats.sequential import mixture_scale, sequence_margin
+from workbench.stats.sequential import mixture_scale, sequence_margin, steadied
 from workbench.types import Outcome
 
 
@@ -57,7 +57,8 @@ class RunningComparisons:
         n_units = len(differences.units)
         if n_units < 2:
             return None
-        margin = float(sequence_margin(n_units, differences.variance, rho=self._rho, alpha=self._alpha))
+        variance = steadied(differences.variance, n_units)
+        margin = float(sequence_margin(n_units, variance, rho=self._rho, alpha=self._alpha))
         mean = differences.total / differences.n
         return Estimate(mean, max(mean - margin, -1.0), min(mean + margin, 1.0))
 
@@ -93,14 +94,10 @@ class _Differences:
 
     @property
     def variance(self) -> float:
-        """Of a unit's contribution to the mean, with one unit more at either end of the range.
-
-        The two extra units vanish as units arrive, so theory is untouched, and they keep the first
-        intervals from being empty where the first prompts all agree.
-        """
+        """Of a unit's contribution to the mean, around that mean."""
         mean, n_units = self.total / self.n, len(self.units)
         residual = max(0.0, self.squares - 2.0 * mean * self.products + mean**2 * self.sizes)
-        return residual * n_units / self.n**2 + 2.0 / n_units
+        return residual * n_units / self.n**2
 
     def put(self, prompt_id: str, difference: float, *, unit: tuple[str, str]) -> None:
         """Set the difference of a prompt, new or already there."""

@@ -74,8 +74,8 @@ def scores(table: pd.DataFrame, *, metric: str, arms: Sequence[str] | None) -> S
     )
 
 
-_ERRORS = "{calls} of {arm} ended in an error and count as quality 0"
-_UNSCORED = "{calls} of {arm} were answered but not scored, and are left out"
+_ERRORS = "counted as quality 0 because of an error: {calls} of {arm}"
+_UNSCORED = "left out because the answer was not scored: {calls} of {arm}"
 
 
 def _rows(table: pd.DataFrame, *, metric: str) -> pd.DataFrame:

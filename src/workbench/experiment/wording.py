@@ -5,6 +5,8 @@ import unicodedata
 from workbench.stats.estimate import Estimate
 
 ABSENT = "-"
+_KEPT = "\n\r\t\u200c\u200d"
+"""Control and format characters that text needs: white space, and the joiners of Persian and of emoji."""
 
 
 def percent(share: Estimate) -> str:
@@ -89,8 +91,19 @@ def printable(text: str) -> str:
     return "".join(
         " " if character in "\n\r\t" else character
         for character in text
-        if character in "\n\r\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn")
+        if character in _KEPT or unicodedata.category(character) not in ("Cc", "Cf", "Cs")
     )
+
+
+def shortened(text: str, *, limit: int) -> str:
+    """At most `limit` characters of `text`, lines kept, printable, saying how many were left out.
+
+    >>> shortened("abcdef", limit=3)
+    'abc… (3 more characters)'
+    """
+    lines = "\n".join(printable(line) for line in text[:limit].split("\n"))
+    n_left = len(text) - limit
+    return f"{lines}… ({n_left:,} more characters)" if n_left > 0 else lines
 
 
 def _unsigned_zero(number: float) -> float:

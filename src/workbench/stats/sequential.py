@@ -41,3 +41,13 @@ def sequence_margin(
         2.0 * (scaled + 1.0) / (np.asarray(n, dtype=float) * scaled) * np.log(np.sqrt(scaled + 1.0) / alpha)
     )
     return np.asarray(np.sqrt(np.asarray(variance, dtype=float) * spread))
+
+
+def steadied(variance: np.ndarray | float, n: np.ndarray | float, *, half_range: float = 1.0) -> np.ndarray:
+    """`variance` as if one more observation lay at either end of the range: + 2 `half_range`^2 / n.
+
+    The addition vanishes as n grows, so the sequence's theory is untouched. It keeps the first
+    intervals honest, where few observations may all agree: of runs with binary scores and no
+    difference, watched from the second prompt on, up to half would otherwise be called at least once.
+    """
+    return np.asarray(variance, dtype=float) + 2.0 * half_range**2 / np.asarray(n, dtype=float)
