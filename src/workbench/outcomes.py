@@ -147,7 +147,7 @@ def split_by_prompt(
     Raises:
         DataError: the fractions do not add up to 1, or there is not a name for each.
     """
-    if len(fractions) != len(names) or abs(sum(fractions) - 1.0) > 1e-9 or min(fractions) < 0:
+    if len(fractions) != len(names) or not abs(sum(fractions) - 1.0) <= 1e-9 or min(fractions) < 0:
         raise DataError(f"fractions {list(fractions)} must be one per name of {list(names)} and add up to 1")
     groups = prompt_groups(table)
     bounds = np.cumsum(fractions)[:-1]
