@@ -22,7 +22,7 @@ APART = [{"providers", "routing", "scoring"}]
 
 OWNERS = {
     "torch": {"routing.controller", "routing.train", "routing.checkpoint"},
-    "mlflow": {"tracking"},
+    "mlflow": {"tracking", "tracking.store", "tracking.runs", "tracking.router_model"},
     "papermill": {"batch"},
     "nbclient": {"batch"},
     "nbformat": {"batch"},

@@ -1,0 +1,38 @@
+"""MLflow, and nothing else knows it: runs, their spool, the trained router as a model, and the server.
+
+Everything that MLflow is told about an experiment is in the experiment's own folder first
+(`tracking.json`), so that a tracking server that is down loses nothing: `sync` sends it later.
+"""
+
+import os
+
+from workbench.errors import MissingExtraError
+
+# Nothing is reported to MLflow's makers; this is read when mlflow is imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+try:
+    import mlflow  # noqa: F401 - asked for here, before the modules below need it
+except ModuleNotFoundError as exc:
+    raise MissingExtraError("tracking", "tracking with MLflow") from exc
+
+from workbench.tracking.record import RunRecord
+from workbench.tracking.router_model import LoggedRouter, log_router
+from workbench.tracking.runs import TrackedRun, add_artifact, is_pending, log_experiment, sync, tracked
+from workbench.tracking.server import open_ui, ui_command
+from workbench.tracking.store import store_uri
+
+__all__ = [
+    "LoggedRouter",
+    "RunRecord",
+    "TrackedRun",
+    "add_artifact",
+    "is_pending",
+    "log_experiment",
+    "log_router",
+    "open_ui",
+    "store_uri",
+    "sync",
+    "tracked",
+    "ui_command",
+]
