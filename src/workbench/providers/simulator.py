@@ -15,7 +15,6 @@ import errno
 import hashlib
 import json
 import signal
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -28,16 +27,21 @@ from aiohttp import web
 from workbench.datasets import Task
 from workbench.datasets import tasks as embedded_tasks
 from workbench.errors import ConfigError
-from workbench.providers.fleet import FLEET, PROVIDER, Fleet, SimulatedAnswer, SimulatedModel
+from workbench.providers.fleet import FLEET, PROVIDER, Fleet, SimulatedModel
+from workbench.providers.simulated_chat import (
+    N_PIECES,
+    BadRequestError,
+    ChatReply,
+    ChatRequest,
+    error_body,
+    parse,
+)
 
 DEFAULT_PORT = 8808
 HOST = "127.0.0.1"
 
 FIRST_TOKEN_SHARE = 0.4
 """Share of an answer's latency that passes before the first piece of a stream."""
-
-N_PIECES = 6
-"""Pieces of text in which a streamed answer comes."""
 
 RETRY_AFTER_S = 0.02
 """What a transient 429 asks for, in seconds; fractions of a second are sent in `retry-after-ms`."""
@@ -134,23 +138,28 @@ class Simulator:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         try:
-            asked = _parse(await request.read())
-        except _BadRequestError as exc:
-            return _error(400, str(exc), "invalid_request_error", None)
+            asked = parse(await request.read())
+        except BadRequestError as exc:
+            return _error(400, str(exc))
+        except web.HTTPRequestEntityTooLarge as exc:
+            return _error(413, exc.text or "the body is too large")
         model = asked.model.removeprefix(f"{PROVIDER}/")
         if model not in self.fleet.models:
             served = ", ".join(self.fleet.models)
             message = f"The simulated model '{asked.model}' does not exist; there are: {served}"
-            return _error(404, message, "invalid_request_error", "model_not_found")
+            return _error(404, message, "model_not_found")
+        return await self._ask(request, asked, model)
+
+    async def _ask(self, request: web.Request, asked: ChatRequest, model: str) -> web.StreamResponse:
         key = (model, self.fleet.prompt_id(asked.text), asked.seed)
         n_earlier = self._requests[key]
         self._requests[key] += 1
+        request_id = "sim-" + hashlib.blake2b(repr((key, n_earlier)).encode(), digest_size=12).hexdigest()
         status = self.fleet.failure_status(model, asked.text, asked.seed, n_earlier=n_earlier)
         if status is not None:
-            return _failure(status)
+            return _failure(status, request_id)
         answer = self.fleet.answer(model, asked.text, asked.seed, max_output_tokens=asked.max_output_tokens)
-        request_id = "sim-" + hashlib.blake2b(repr((key, n_earlier)).encode(), digest_size=12).hexdigest()
-        reply = _Reply(request_id, model, self.fleet.seed, answer)
+        reply = ChatReply(request_id, model, self.fleet.seed, answer)
         latency_s = answer.latency_s * self._latency_scale
         if asked.stream:
             response = await _send_stream(request, reply, latency_s, with_usage=asked.with_usage)
@@ -198,79 +207,17 @@ async def serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             with suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
                 loop.add_signal_handler(number, stopped.set)
-        on_ready(simulator)
-        await stopped.wait()
-
-
-class _BadRequestError(ValueError):
-    """A body that is not a chat-completions request; the message goes to the caller."""
-
-
-@dataclass(frozen=True, slots=True)
-class _ChatRequest:
-    model: str
-    text: str
-    seed: int
-    max_output_tokens: int
-    stream: bool
-    with_usage: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """An answer in the words of the protocol."""
-
-    request_id: str
-    model: str
-    fleet_seed: int
-    answer: SimulatedAnswer
-
-    def whole(self) -> dict[str, Any]:
-        message = {"role": "assistant", "content": self.answer.text, "refusal": None}
-        choice = {
-            "index": 0,
-            "message": message,
-            "logprobs": None,
-            "finish_reason": self.answer.finish_reason,
-        }
-        return self._head("chat.completion") | {"choices": [choice], "usage": self._usage()}
-
-    def chunks(self, *, with_usage: bool) -> Iterable[dict[str, Any]]:
-        head = self._head("chat.completion.chunk")
-        yield head | {"choices": [_choice({"role": "assistant", "content": ""})]}
-        size = -(-len(self.answer.text) // N_PIECES) or 1
-        for at in range(0, len(self.answer.text), size):
-            yield head | {"choices": [_choice({"content": self.answer.text[at : at + size]})]}
-        yield head | {"choices": [_choice({}, finish_reason=self.answer.finish_reason)]}
-        if with_usage:
-            yield head | {"choices": [], "usage": self._usage()}
-
-    def _head(self, kind: str) -> dict[str, Any]:
-        return {
-            "id": f"chatcmpl-{self.request_id}",
-            "object": kind,
-            "created": int(time.time()),
-            "model": self.model,
-            "system_fingerprint": f"simulated-{self.fleet_seed}",
-        }
-
-    def _usage(self) -> dict[str, Any]:
-        answer = self.answer
-        return {
-            "prompt_tokens": answer.input_tokens,
-            "completion_tokens": answer.output_tokens,
-            "total_tokens": answer.input_tokens + answer.output_tokens,
-            "prompt_tokens_details": {"cached_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
-        }
-
-
-def _choice(delta: Mapping[str, str], *, finish_reason: str | None = None) -> dict[str, Any]:
-    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        try:
+            on_ready(simulator)
+            await stopped.wait()
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                with suppress(NotImplementedError):
+                    loop.remove_signal_handler(number)
 
 
 async def _send_stream(
-    request: web.Request, reply: _Reply, latency_s: float, *, with_usage: bool
+    request: web.Request, reply: ChatReply, latency_s: float, *, with_usage: bool
 ) -> web.StreamResponse:
     response = web.StreamResponse(
         headers={
@@ -296,76 +243,19 @@ async def _paced(chunks: Iterable[dict[str, Any]], duration_s: float) -> AsyncIt
         yield chunk
 
 
-def _parse(body: bytes) -> _ChatRequest:
-    try:
-        fields = json.loads(body)
-    except ValueError as exc:
-        raise _BadRequestError(f"the body is not JSON: {exc}") from exc
-    if not isinstance(fields, dict):
-        raise _BadRequestError("the body must be a JSON object")
-    model, messages = fields.get("model"), fields.get("messages")
-    if not isinstance(model, str) or not model:
-        raise _BadRequestError("'model' must be the name of a model")
-    if not isinstance(messages, list) or not messages:
-        raise _BadRequestError("'messages' must be a list with at least one message")
-    options = fields.get("stream_options")
-    return _ChatRequest(
-        model=model,
-        text=_last_user_text(messages),
-        seed=_whole(fields, "seed", default=0),
-        max_output_tokens=_limit(fields),
-        stream=fields.get("stream") is True,
-        with_usage=isinstance(options, dict) and options.get("include_usage") is True,
-    )
-
-
-def _last_user_text(messages: Sequence[Any]) -> str:
-    for message in reversed(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise _BadRequestError("every message must be an object with a 'role'")
-        if message["role"] == "user":
-            return _content(message.get("content"))
-    raise _BadRequestError("'messages' must have one of role 'user'")
-
-
-def _content(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list) and all(isinstance(part, dict) for part in content):
-        return "".join(str(part.get("text", "")) for part in content if part.get("type") == "text")
-    raise _BadRequestError("a message's 'content' must be text or a list of parts")
-
-
-def _limit(fields: Mapping[str, Any]) -> int:
-    name = "max_completion_tokens" if fields.get("max_completion_tokens") is not None else "max_tokens"
-    limit = _whole(fields, name, default=512)
-    if limit < 1:
-        raise _BadRequestError(f"'{name}' must be at least 1")
-    return limit
-
-
-def _whole(fields: Mapping[str, Any], name: str, *, default: int) -> int:
-    value = fields.get(name)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _BadRequestError(f"'{name}' must be a whole number")
-    return value
-
-
-def _failure(status: int) -> web.Response:
+def _failure(status: int, request_id: str) -> web.Response:
     if status == 429:
-        response = _error(429, "Simulated rate limit; try again.", "rate_limit_error", "rate_limit_exceeded")
+        body = error_body("Simulated rate limit; try again.", "rate_limit_error", "rate_limit_exceeded")
+        response = _json(body, request_id, status=status)
         response.headers["retry-after-ms"] = str(round(RETRY_AFTER_S * 1000))
-        response.headers["retry-after"] = "1"
+        response.headers["retry-after"] = "1"  # whole seconds, for clients that know no other header
         return response
     message = "Simulated overload; try again." if status == 503 else "Simulated failure of this prompt."
-    return _error(status, message, "server_error", None)
+    return _json(error_body(message, "server_error", None), request_id, status=status)
 
 
-def _error(status: int, message: str, kind: str, code: str | None) -> web.Response:
-    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
-    return _json(body, status=status)
+def _error(status: int, message: str, code: str | None = None) -> web.Response:
+    return _json(error_body(message, "invalid_request_error", code), status=status)
 
 
 def _json(body: Mapping[str, Any], request_id: str = "sim-0", *, status: int = 200) -> web.Response:
