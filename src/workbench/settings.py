@@ -1,9 +1,11 @@
 """Where things are and which keys there are: the environment, a `.env` file, and secrets that stay secret."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -66,10 +68,21 @@ class Settings(BaseSettings):
     models_file: Path | None = Field(
         default=None, description="your own models and prices, with the columns of data/models.csv"
     )
+    simulator_url: str | None = Field(
+        default=None, description="base URL of a running simulator, such as http://127.0.0.1:8808/v1"
+    )
     benchmarks_dir: Path | None = Field(
         default=None, description="a folder of recorded benchmarks, as Parquet"
     )
     cache_dir: Path = Field(default=Path.home() / ".cache" / "workbench", description="fetched benchmarks")
+
+
+def secret(variable: str) -> Secret | None:
+    """The key that the environment, or else `.env`, has in `variable`; None: it is unset or empty."""
+    if os.environ.get(variable):
+        return Secret(os.environ[variable])
+    kept = dotenv_values(".env", interpolate=False)
+    return Secret(kept[variable] or "") if kept.get(variable) else None
 
 
 def project_dir() -> Path:
@@ -82,6 +95,21 @@ def project_dir() -> Path:
 
 
 def data_dir() -> Path:
-    """The folder of data that comes with the package: `data/` of a checkout, or inside an installed wheel."""
-    installed = _PACKAGE / "data"
-    return installed if installed.is_dir() else _PACKAGE.parents[1] / "data"
+    """Catalog, prompts and provenance that come with the package."""
+    return _shipped("data")
+
+
+def experiments_dir() -> Path:
+    """The experiments that come with the package."""
+    return _shipped("experiments")
+
+
+def notebooks_dir() -> Path:
+    """The notebooks that come with the package."""
+    return _shipped("notebooks")
+
+
+def _shipped(name: str) -> Path:
+    """A top-level folder of a checkout, or its copy inside an installed wheel."""
+    installed = _PACKAGE / name
+    return installed if installed.is_dir() else _PACKAGE.parents[1] / name

@@ -1,0 +1,91 @@
+"""A limit on what a run may spend: reserved before a request is sent, settled when its cost is known."""
+
+import math
+from types import TracebackType
+
+from workbench.errors import BudgetError, ConfigError
+
+_ROUNDING = 1e-12
+"""Relative slack, so that ten calls of 0.1 fit into 1.0 in binary arithmetic."""
+
+
+class Reservation:
+    """Money set aside for one request; a `with` block releases what was not settled in it."""
+
+    def __init__(self, budget: "Budget", bound_usd: float) -> None:
+        self.bound_usd = bound_usd
+        self._budget = budget
+        self._is_open = True
+
+    def settle(self, actual_usd: float) -> None:
+        """Replace the reservation by what the request cost, even where that is more."""
+        _checked(actual_usd, what="a cost")
+        self.release()
+        self._budget.spent_usd += actual_usd
+
+    def release(self) -> None:
+        """Give the money back: the request cost nothing. After settling, this does nothing."""
+        if self._is_open:
+            self._is_open = False
+            self._budget.reserved_usd -= self.bound_usd
+
+    def __enter__(self) -> "Reservation":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class Budget:
+    """What may be spent in all, in US dollars; `spent_usd` is what an earlier part of the run has spent.
+
+    The sum of what is spent and reserved never exceeds the limit, however many tasks reserve at once
+    on one event loop; only a provider that charges more than the bound of a request can exceed it.
+
+    >>> budget = Budget(1.0)
+    >>> with budget.reserve(0.25) as reservation:
+    ...     reservation.settle(0.2)
+    >>> budget.spent_usd, budget.left_usd
+    (0.2, 0.8)
+
+    Raises:
+        ConfigError: an amount is negative, infinite or not a number.
+    """
+
+    def __init__(self, limit_usd: float, *, spent_usd: float = 0.0) -> None:
+        self.limit_usd = _checked(limit_usd, what="a budget")
+        self.spent_usd = _checked(spent_usd, what="what is spent of a budget")
+        self.reserved_usd = 0.0
+
+    @property
+    def left_usd(self) -> float:
+        """What can still be reserved; never negative."""
+        return max(0.0, self.limit_usd - self.spent_usd - self.reserved_usd)
+
+    def reserve(self, bound_usd: float) -> Reservation:
+        """Set aside the most that a request can cost.
+
+        Raises:
+            BudgetError: less than that is left; nothing is set aside.
+        """
+        _checked(bound_usd, what="the cost of a call")
+        committed = self.spent_usd + self.reserved_usd
+        if committed + bound_usd > self.limit_usd * (1 + _ROUNDING):
+            raise BudgetError(
+                f"the call could cost ${bound_usd:.6f}, but ${self.left_usd:.6f} of the budget of "
+                f"${self.limit_usd:.6f} is left (${self.spent_usd:.6f} spent, ${self.reserved_usd:.6f} "
+                "reserved by calls under way); raise the budget, or ask for fewer output tokens"
+            )
+        self.reserved_usd += bound_usd
+        return Reservation(self, bound_usd)
+
+    def __repr__(self) -> str:
+        return f"Budget({self.limit_usd!r}, spent_usd={self.spent_usd!r})"
+
+
+def _checked(usd: float, *, what: str) -> float:
+    if not 0.0 <= usd < math.inf:
+        raise ConfigError(f"{what} is {usd} US dollars; it must be a finite number, zero or more")
+    return usd

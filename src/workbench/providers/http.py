@@ -1,0 +1,465 @@
+"""One provider's HTTP: pooled connections, limits of time and size, and errors that are ours. Owns httpx.
+
+What goes out: POSTs of JSON to one base URL. The key is put on a request as it is sent and taken off
+again; redirects are not followed and cookies not kept, so nothing that a server says can carry the key
+to another place. What comes back is bounded in time and in bytes, after decompression.
+
+Proxies are those of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), never for loopback.
+Certificates are certifi's, or those of `SSL_CERT_FILE`; there is no switch to go without.
+"""
+
+import asyncio
+import ipaddress
+import ssl
+import urllib.request
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+from aiohttp.http_exceptions import HttpProcessingError
+from httpx_aiohttp import AiohttpTransport
+
+from workbench.errors import (
+    BadResponseError,
+    ConfigError,
+    ConnectError,
+    ProviderError,
+    ProviderTimeoutError,
+    TLSError,
+    TooLargeError,
+)
+from workbench.settings import Secret
+
+MAX_BODY_BYTES = 16 * 2**20
+"""Cap on a decoded body, and on one event of a stream."""
+
+_MASK = "**********"
+_PIECE_BYTES = 2**20
+_DRAIN_BYTES = 64 * 2**10
+_LIBRARY_ERRORS = (
+    httpx.HTTPError,
+    httpx.StreamError,
+    httpx.InvalidURL,
+    aiohttp.ClientError,
+    HttpProcessingError,
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits in seconds within a call's deadline; None: the deadline alone."""
+
+    connect_s: float = 5.0
+    first_byte_s: float | None = None
+    between_bytes_s: float | None = 30.0
+
+
+TIMEOUTS = Timeouts()
+
+
+class LibraryError(Exception):
+    """What an HTTP library said, as text: its own exception, with the frames and headers in it, is let go."""
+
+
+class Reply:
+    """A response whose head has come; its body is still on the way."""
+
+    def __init__(self, http: "Http", response: httpx.Response, *, model: str, deadline: float) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.request_id = http.redacted(response.headers.get("x-request-id", ""))[:200] or None
+        self.http = http
+        self._response = response
+        self.model = model
+        self._deadline = deadline
+
+    async def read(self) -> bytes:
+        """The whole body, decoded.
+
+        Raises:
+            ProviderError: it is over the cap, broke off, came too slowly or cannot be decoded.
+        """
+        body = bytearray()
+        async for piece in self.pieces():
+            body += piece
+            if len(body) > self.http.max_body_bytes:
+                raise self.failure(TooLargeError, f"the answer is over {self.http.max_body_bytes} bytes")
+        return bytes(body)
+
+    async def read_refusal(self) -> bytes:
+        """The beginning of an error's body; empty where it did not come: the status says enough."""
+        body = b""
+        try:
+            async for piece in self.pieces():
+                body += piece
+                if len(body) > _DRAIN_BYTES:
+                    break
+        except ProviderError:
+            return body
+        return body
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it comes, decoded, in pieces of at most 1 MiB."""
+        decoder = self._decoder()
+        raw = aiter(self._response.aiter_raw())
+        while (chunk := await self._next(raw)) is not None:
+            if decoder is None:
+                yield chunk
+                continue
+            async for piece in self._decoded(decoder, chunk):
+                yield piece
+        if decoder is not None and not decoder.eof:
+            raise self.failure(BadResponseError, "the compressed body broke off")
+
+    def hurry(self, limit_s: float) -> None:
+        """Wait at most `limit_s` seconds more for the rest, which is not needed."""
+        self._deadline = min(self._deadline, asyncio.get_running_loop().time() + limit_s)
+
+    def failure(self, kind: type[ProviderError], reason: str) -> ProviderError:
+        """An error of `kind` about this response."""
+        return self.http.failure(kind, self.model, reason, status=self.status, request_id=self.request_id)
+
+    def _decoder(self) -> "zlib._Decompress | None":
+        coding = self.headers.get("content-encoding", "identity").strip().lower()
+        if coding in ("", "identity"):
+            return None
+        if coding not in ("gzip", "x-gzip"):
+            raise self.failure(BadResponseError, f"the body is encoded as {coding[:40]!r}, not gzip as asked")
+        return zlib.decompressobj(wbits=31)
+
+    async def _decoded(self, decoder: "zlib._Decompress", chunk: bytes) -> AsyncIterator[bytes]:
+        """Pieces of bounded size, so that a kilobyte that unpacks to a gigabyte is stopped on its way."""
+        failure: ProviderError | None = None
+        while chunk and failure is None:
+            try:
+                piece = decoder.decompress(chunk, _PIECE_BYTES)
+            except zlib.error as exc:
+                failure = self.failure(BadResponseError, "the compressed body is damaged")
+                failure.__cause__ = LibraryError(str(exc))
+            else:
+                chunk = decoder.unconsumed_tail
+                yield piece
+        if failure is not None:
+            raise failure
+
+    async def _next(self, raw: AsyncIterator[bytes]) -> bytes | None:
+        loop = asyncio.get_running_loop()
+        failure: ProviderError
+        limit = self._deadline
+        if (between_s := self.http.timeouts.between_bytes_s) is not None:
+            limit = min(limit, loop.time() + between_s)
+        try:
+            async with asyncio.timeout_at(limit):
+                return await anext(raw, None)
+        except TimeoutError:
+            is_over = loop.time() >= self._deadline
+            failure = self.http.timed_out(self.model, "total" if is_over else "between_bytes")
+        except _LIBRARY_ERRORS as exc:
+            failure = self.http.translated(exc, self.model)
+        failure.status, failure.request_id = self.status, self.request_id
+        raise failure
+
+
+class Http:
+    """Connections to one base URL, for one provider.
+
+    Args:
+        provider: its name in errors.
+        base_url: `http` or `https`; plain `http` carries a key to loopback only.
+        key: sent as a bearer token; None: none is sent.
+        headers: sent with every request; not the place for a key.
+        client: an httpx client to use instead of our own; it is closed with this object.
+
+    Raises:
+        ConfigError: the base URL, a header or the key cannot be sent, or not safely.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        base_url: str,
+        *,
+        key: Secret | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeouts: Timeouts = TIMEOUTS,
+        client: httpx.AsyncClient | None = None,
+    ) -> None:
+        check_sendable(provider, what="a provider's name")
+        self.provider = provider
+        self.base_url = _checked_base_url(base_url, provider=provider, has_key=key is not None)
+        self.timeouts = timeouts
+        self.max_body_bytes = MAX_BODY_BYTES
+        self._key = key
+        self._auth = _Bearer(key) if key is not None else httpx.Auth()
+        if key is not None and not _is_sendable_key(key):
+            raise ConfigError(f"the key of {provider} has characters that a header cannot carry; set it anew")
+        for name, value in (headers or {}).items():
+            check_sendable(name, what=f"a header name of {provider}")
+            check_sendable(value, what=f"the header {name} of {provider}")
+        self._headers = {**(headers or {}), "content-type": "application/json", "accept-encoding": "gzip"}
+        self._client = client if client is not None else _pooled_client(self.base_url, timeouts)
+
+    def __repr__(self) -> str:
+        return f"Http({self.provider!r}, {self.base_url!r})"
+
+    @asynccontextmanager
+    async def post(
+        self, path: str, body: bytes, *, model: str, deadline: float, accept: str = "application/json"
+    ) -> AsyncGenerator[Reply]:
+        """Send `body` and give the reply as soon as its head is there; the connection is let go at the end.
+
+        Args:
+            deadline: when the whole exchange must be over, on the event loop's clock.
+
+        Raises:
+            ProviderError: no connection, no answer in time, or nothing that is HTTP.
+        """
+        request = self._client.build_request(
+            "POST", f"{self.base_url}/{path}", content=body, headers={**self._headers, "accept": accept}
+        )
+        response = await self._sent(request, model=model, deadline=deadline)
+        try:
+            yield Reply(self, response, model=model, deadline=deadline)
+        finally:
+            await response.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection; a call after this is a `ConfigError`."""
+        await self._client.aclose()
+
+    def redacted(self, text: str) -> str:
+        """`text` with the key, wherever a server echoed it, masked."""
+        if self._key is None or not len(self._key):
+            return text
+        return text.replace(self._key.get_secret_value(), _MASK)
+
+    def failure(
+        self,
+        kind: type[ProviderError],
+        model: str,
+        reason: str,
+        *,
+        status: int | None = None,
+        request_id: str | None = None,
+    ) -> ProviderError:
+        """An error of `kind`, without the key in it."""
+        error = kind(self.provider, model, self.redacted(reason))
+        error.status, error.request_id = status, request_id
+        return error
+
+    def timed_out(self, model: str, kind: str) -> ProviderTimeoutError:
+        """The error of the limit `kind`."""
+        match kind:
+            case "connect":
+                error = ProviderTimeoutError(
+                    self.provider, model, f"no connection in {self.timeouts.connect_s:g} s", kind="connect"
+                )
+                error.was_sent = False
+                return error
+            case "first_byte":
+                return ProviderTimeoutError(
+                    self.provider, model, f"no answer in {self.timeouts.first_byte_s:g} s", kind="first_byte"
+                )
+            case "between_bytes":
+                reason = f"nothing more came for {self.timeouts.between_bytes_s:g} s"
+                return ProviderTimeoutError(self.provider, model, reason, kind="between_bytes")
+        return ProviderTimeoutError(self.provider, model, "the deadline passed before the answer was whole")
+
+    def translated(self, exc: BaseException, model: str) -> ProviderError:
+        """What an exception of the HTTP libraries means.
+
+        httpx's own names are not relied on: the transport below it calls a lost connection a
+        `ConnectTimeout`. The exception that it replaced says what happened.
+        """
+        root = exc.__cause__ or exc
+        error: ProviderError
+        match root:
+            case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ClientConnectorCertificateError():
+                error = self.failure(TLSError, model, f"no secure connection: {_said(root)}")
+                error.was_sent = False
+            case aiohttp.ServerTimeoutError() | httpx.TimeoutException():
+                error = self.timed_out(model, "connect")
+            case aiohttp.ClientConnectorError() | httpx.ConnectError():
+                error = self.failure(ConnectError, model, f"no connection: {_said(root)}")
+                error.was_sent = False
+            case aiohttp.ClientResponseError() | HttpProcessingError() | httpx.DecodingError():
+                error = self.failure(BadResponseError, model, f"the answer is not HTTP: {_said(root)}")
+            case aiohttp.ClientError() | httpx.HTTPError() | OSError() | EOFError():
+                error = self.failure(ConnectError, model, f"the connection broke: {_said(root)}")
+            case _:
+                error = self.failure(BadResponseError, model, f"the answer cannot be read: {_said(root)}")
+        error.__cause__ = LibraryError(self.redacted(f"{type(root).__name__}: {_said(root)}"))
+        return error
+
+    async def _sent(self, request: httpx.Request, *, model: str, deadline: float) -> httpx.Response:
+        """Send, and once more where a kept connection had been closed by the server meanwhile.
+
+        The server closes idle connections when it likes; a request that meets the closing was not read.
+        """
+        for may_resend in (True, False):
+            was_reused = _was_reused.set(False)
+            try:
+                return await self._sent_once(request, model=model, deadline=deadline)
+            except ConnectError as exc:
+                if not (may_resend and exc.was_sent and _was_reused.get()):
+                    raise
+            finally:
+                _was_reused.reset(was_reused)
+        raise AssertionError("unreachable")
+
+    async def _sent_once(self, request: httpx.Request, *, model: str, deadline: float) -> httpx.Response:
+        if self._client.is_closed:
+            raise ConfigError(f"the connections of {self.provider} are closed; open a new client")
+        loop = asyncio.get_running_loop()
+        limit = deadline
+        if self.timeouts.first_byte_s is not None:
+            limit = min(limit, loop.time() + self.timeouts.first_byte_s)
+        failure: ProviderError
+        try:
+            async with asyncio.timeout_at(limit):
+                return await self._client.send(request, auth=self._auth, stream=True, follow_redirects=False)
+        except TimeoutError:
+            failure = self.timed_out(model, "total" if loop.time() >= deadline else "first_byte")
+        except _LIBRARY_ERRORS as exc:
+            failure = self.translated(exc, model)
+        raise failure
+
+
+def seal(exc: BaseException) -> None:
+    """Take from `exc` the frames it came through and the exceptions behind it, before it is raised on.
+
+    Those hold headers and bodies, and a traceback can be shown with its locals. To be called in the last
+    frame that holds neither: `except BaseException as exc: seal(exc); raise`.
+    """
+    exc.__context__ = None
+    exc.__traceback__ = None
+
+
+def check_sendable(text: str, *, what: str) -> None:
+    """Refuse what could end a header early or cannot be in one.
+
+    Raises:
+        ConfigError: `text` is empty, or has a control character or one outside Latin-1.
+    """
+    if not text or not _is_sendable(text):
+        raise ConfigError(f"{what} is empty or has a character that HTTP cannot carry: {text[:60]!r}")
+
+
+_was_reused: ContextVar[bool] = ContextVar("_was_reused", default=False)
+
+
+class _Bearer(httpx.Auth):
+    """Puts the key on a request while it is sent."""
+
+    def __init__(self, key: Secret) -> None:
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["authorization"] = f"Bearer {self._key.get_secret_value()}"
+        try:
+            yield request
+        finally:
+            del request.headers["authorization"]
+
+
+def _pooled_client(base_url: str, timeouts: Timeouts) -> httpx.AsyncClient:
+    transport = AiohttpTransport(
+        verify=_certificates(), proxy=_proxy(base_url), client=lambda: _session(_certificates())
+    )
+    return httpx.AsyncClient(
+        transport=transport,
+        timeout=httpx.Timeout(None, connect=timeouts.connect_s, pool=timeouts.connect_s),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        trust_env=False,
+    )
+
+
+def _session(certificates: ssl.SSLContext) -> aiohttp.ClientSession:
+    """Without a limit on connections: how many calls run at once is the client's business."""
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_note_reuse)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=certificates),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[trace],
+    )
+
+
+async def _note_reuse(_session: object, _context: object, _parameters: object) -> None:
+    _was_reused.set(True)
+
+
+@lru_cache(maxsize=1)
+def _certificates() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+def _proxy(base_url: str) -> httpx.Proxy | None:
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    if _is_loopback(host) or urllib.request.proxy_bypass(host):
+        return None
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    return httpx.Proxy(proxy) if proxy else None
+
+
+def _checked_base_url(base_url: str, *, provider: str, has_key: bool) -> str:
+    problem = _problem_of(base_url)
+    if problem is not None:
+        raise ConfigError(f"the base URL of {provider} {problem}; give one like https://api.example.com/v1")
+    parts = urlsplit(base_url)
+    if has_key and parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise ConfigError(
+            f"the base URL of {provider} is plain http to {parts.hostname}, and its key would travel in "
+            "clear; use https, or no key"
+        )
+    return base_url.rstrip("/")
+
+
+def _problem_of(base_url: str) -> str | None:
+    """What is wrong with `base_url`, without repeating it: there may be a password in it."""
+    if not _is_sendable(base_url) or " " in base_url:
+        return "has a space, a control character or one outside Latin-1"
+    try:
+        parts = urlsplit(base_url)
+        port = parts.port
+        httpx.URL(base_url)
+    except (ValueError, httpx.InvalidURL):
+        return "is not a URL with a port from 1 to 65535"
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        return "is not http:// or https:// with a host and a port from 1 to 65535"
+    if "@" in parts.netloc:
+        return "has a user or password in it"
+    return "has a query or fragment" if parts.query or parts.fragment else None
+
+
+def _is_sendable(text: str) -> bool:
+    return all(" " <= character <= "\xff" and not "\x7f" <= character <= "\x9f" for character in text)
+
+
+def _is_sendable_key(key: Secret) -> bool:
+    return len(key) > 0 and all("!" <= character <= "~" for character in key.get_secret_value())
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _said(exc: BaseException) -> str:
+    return (str(exc) or type(exc).__name__)[:200]

@@ -1,0 +1,122 @@
+"""What an HTTP status and the body beside it mean: one typed error for each way to be refused."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from workbench.errors import (
+    AuthError,
+    BadResponseError,
+    ContextTooLongError,
+    ModelNotFoundError,
+    ProviderError,
+    QuotaExceededError,
+    RateLimitError,
+    RequestError,
+    ServerError,
+)
+from workbench.providers.http import Reply
+from workbench.providers.json_body import JsonError, JsonObject, object_of, parse_object, text_of
+
+_MESSAGE_CHARACTERS = 200
+_QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "quota_exceeded", "insufficient_balance"}
+_CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
+_CONTEXT_WORDS = re.compile(
+    r"(?i)context[ _-]?(length|window|size)|prompt is too long|too many (input |prompt )?tokens"
+)
+_MODEL_CODES = {"model_not_found", "model_not_exist"}
+_STILL_RETRYABLE = {408, 409}
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What a server's error object says; `status` is the HTTP status it names, where it names one."""
+
+    message: str
+    codes: frozenset[str]
+    status: int | None
+
+
+def complaint_of(body: str) -> Complaint:
+    """The complaint in an error's body, of any of the usual shapes; HTML is named, not quoted."""
+    try:
+        return complaint_in(parse_object(body))
+    except JsonError:
+        text = " ".join(body.split())
+        if text.startswith("<"):
+            text = "an HTML page"
+        return Complaint(text[:_MESSAGE_CHARACTERS] or "no reason given", frozenset(), None)
+
+
+def complaint_in(answer: JsonObject) -> Complaint:
+    """The complaint in a JSON object: OpenAI's `{"error": {...}}`, and plainer ones."""
+    error = object_of(answer, "error") or answer
+    message = (
+        text_of(error, "message") or text_of(answer, "error") or text_of(error, "detail") or "no reason given"
+    )
+    codes = (error.get("code"), error.get("type"))
+    status = next((code for code in codes if isinstance(code, int) and 400 <= code <= 599), None)
+    named = frozenset(code for code in codes if isinstance(code, str))
+    return Complaint(" ".join(message.split())[:_MESSAGE_CHARACTERS], named, status)
+
+
+def refusal(status: int, complaint: Complaint) -> type[ProviderError]:
+    """The class of the error that `status` and `complaint` amount to."""
+    if complaint.codes & _QUOTA_CODES or status == 402:
+        return QuotaExceededError
+    if complaint.codes & _CONTEXT_CODES or (
+        status in (400, 413, 422) and _CONTEXT_WORDS.search(complaint.message)
+    ):
+        return ContextTooLongError
+    if complaint.codes & _MODEL_CODES:
+        return ModelNotFoundError
+    by_status = {401: AuthError, 403: AuthError, 404: ModelNotFoundError, 429: RateLimitError}
+    if status in by_status:
+        return by_status[status]
+    if status >= 500:
+        return ServerError
+    return RequestError if status >= 400 else BadResponseError
+
+
+def refused(reply: Reply, complaint: Complaint, *, status: int) -> ProviderError:
+    """The error of a request that `reply` refuses, for the reason in `complaint`."""
+    kind = refusal(status, complaint)
+    error = reply.failure(kind, f"HTTP {status}: {complaint.message}")
+    error.status = status
+    error.retryable = is_retryable(status, kind, reply.headers)
+    error.retry_after_s = retry_after_s(reply.headers)
+    return error
+
+
+def is_retryable(status: int, kind: type[ProviderError], headers: Mapping[str, str]) -> bool:
+    """Whether the same request may be answered later; a server that says not is believed."""
+    if headers.get("x-should-retry", "").strip().lower() == "false" or 300 <= status < 400:
+        return False
+    return kind.retryable or (status in _STILL_RETRYABLE and kind is RequestError)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, from `retry-after-ms` or `Retry-After` (seconds or a date); None: no sensible word."""
+    for name, unit_s in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        value = headers.get(name, "").strip()
+        try:
+            wait_s = float(value) * unit_s
+        except ValueError:
+            continue
+        if math.isfinite(wait_s) and wait_s >= 0.0:
+            return wait_s
+    return _until(headers.get("retry-after", ""))
+
+
+def _until(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, IndexError, TypeError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    wait_s = (moment - datetime.now(UTC)).total_seconds()
+    return wait_s if wait_s > 0.0 else None
