@@ -18,7 +18,7 @@ class BadRequestError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What the simulator heeds of a request; `text` is the last message of the user, `seed` 0 if not given."""
+    """What the simulator heeds of a request; `text` is the user's last message."""
 
     model: str
     text: str
@@ -49,7 +49,7 @@ class ChatReply:
         return self._head("chat.completion") | {"choices": [choice], "usage": self._usage()}
 
     def chunks(self, *, with_usage: bool) -> Iterable[dict[str, Any]]:
-        """The events of a stream: the role, up to `N_PIECES` pieces of text, the end, and the usage if asked."""
+        """The events of a stream: the role, up to `N_PIECES` pieces of text, the end, the usage if asked."""
         head = self._head("chat.completion.chunk")
         yield head | {"choices": [_choice({"role": "assistant", "content": ""})]}
         size = -(-len(self.answer.text) // N_PIECES) or 1

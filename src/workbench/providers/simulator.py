@@ -96,7 +96,7 @@ class Simulator:
 
     @property
     def n_answers(self) -> int:
-        """Completions sent: what a provider would have billed."""
+        """Completions made: what a provider would have billed."""
         return self._answers.total()
 
     @property
@@ -226,12 +226,14 @@ async def _send_stream(
             "x-request-id": reply.request_id,
         }
     )
-    await response.prepare(request)
-    await asyncio.sleep(latency_s * FIRST_TOKEN_SHARE)
-    async for event in _paced(reply.chunks(with_usage=with_usage), latency_s * (1 - FIRST_TOKEN_SHARE)):
-        await response.write(f"data: {json.dumps(event)}\n\n".encode())
-    await response.write(b"data: [DONE]\n\n")
-    await response.write_eof()
+    rest_s = latency_s * (1 - FIRST_TOKEN_SHARE)
+    with suppress(ConnectionResetError):  # the client left in the middle: what it asked for is billed
+        await response.prepare(request)
+        await asyncio.sleep(latency_s * FIRST_TOKEN_SHARE)
+        async for event in _paced(reply.chunks(with_usage=with_usage), rest_s):
+            await response.write(f"data: {json.dumps(event)}\n\n".encode())
+        await response.write(b"data: [DONE]\n\n")
+        await response.write_eof()
     return response
 
 
