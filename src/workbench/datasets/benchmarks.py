@@ -85,8 +85,8 @@ def benchmark(name: str) -> Benchmark:
     if name in known:
         return known[name]
     close = get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise DataError(f"there is no benchmark {name!r}{hint} Known are: {', '.join(known)}")
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    raise DataError(f"there is no benchmark {name!r}{hint}; known are: {', '.join(known)}")
 
 
 def load_benchmark(name: str) -> pd.DataFrame:

@@ -66,9 +66,9 @@ def _table(name_or_path: str | Path) -> pd.DataFrame:
     if path.suffix.lower() not in SUFFIXES:
         known = [EMBEDDED, *benchmarks()]
         close = get_close_matches(str(name_or_path), known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise DataError(
-            f"there is no prompt set {str(name_or_path)!r}{hint} Known are {', '.join(known)}, and files "
+            f"there is no prompt set {str(name_or_path)!r}{hint}; known are {', '.join(known)}, and files "
             "that end in "
             f"{', '.join(SUFFIXES)}"
         )
@@ -188,7 +188,7 @@ def _hashed(text: str) -> str:
 
 
 def _as_text(value: Any) -> str | None:
-    """A cell of a user's file as text, a structured one (a reference that is an object) as JSON; None: absent."""
+    """A cell of a user's file as text, a structured one (say, a JSON object) as JSON; None: absent."""
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
     return None if value is None or pd.isna(value) else str(value)
