@@ -67,7 +67,7 @@ def _figures(analysis: Analysis) -> list[tuple[str, str]]:
     """(what it shows, data URI) of each figure that can be drawn."""
     figures = []
     if analysis.comparisons:
-        caption = "Difference from the control; a bar that crosses the line leaves the question open."
+        caption = "Difference from the control; a bar across the line, or a grey one, leaves the question open."
         figures.append((caption, plots.png_uri(plots.forest(analysis))))
     if any(arm.usd_per_1k_prompts is not None for arm in analysis.arms):
         caption = "Quality against cost; up and to the left is better. The diamond is the control."
@@ -76,14 +76,18 @@ def _figures(analysis: Analysis) -> list[tuple[str, str]]:
 
 
 def _tasks(analysis: Analysis, table: pd.DataFrame) -> list[tuple[str, ...]]:
-    """One row a task: its name, and each arm's quality in the order of the analysis."""
+    """One row a task: its name, its prompts, and each arm's quality in the order of the analysis."""
     arms = [summary.arm for summary in analysis.arms]
     long = by_task(table, alpha=analysis.alpha, metric=analysis.metric, arms=arms)
     shown: dict[str, dict[str, str]] = {}
+    sizes: dict[str, int] = {}
     for task, arm, n_prompts, value, low, high in long.to_records(index=False):
-        quality = percent(Estimate(value, low, high))
-        shown.setdefault(str(task), {})[arm] = f"{quality}, n = {n_prompts:,}"
-    return [(printable(task), *(cells.get(arm, ABSENT) for arm in arms)) for task, cells in shown.items()]
+        shown.setdefault(str(task), {})[arm] = percent(Estimate(value, low, high))
+        sizes[str(task)] = max(n_prompts, sizes.get(str(task), 0))
+    return [
+        (printable(task), f"{sizes[task]:,}", *(cells.get(arm, ABSENT) for arm in arms))
+        for task, cells in shown.items()
+    ]
 
 
 def _failures(table: pd.DataFrame) -> list[_Failure]:

@@ -10,7 +10,7 @@ from workbench.experiment.analyse import Analysis, Comparison
 from workbench.experiment.scores import Scores, scores
 from workbench.experiment.wording import printable, shortened
 
-_PER_COMPARISON = 4
+_MOST, _MOST_PER_COMPARISON = 12, 4
 _CHARACTERS = 900
 NOT_KEPT = "(not kept)"
 
@@ -41,7 +41,8 @@ def samples(analysis: Analysis, table: pd.DataFrame) -> list[tuple[Comparison, l
     if "response" not in table or table["response"].isna().all():
         return []
     observed = scores(table, metric=analysis.metric, arms=[summary.arm for summary in analysis.arms])
-    chosen = [(comparison, _most_different(observed, comparison)) for comparison in analysis.comparisons]
+    n = max(1, min(_MOST_PER_COMPARISON, _MOST // max(1, len(analysis.comparisons))))
+    chosen = [(comparison, _most_different(observed, comparison, n=n)) for comparison in analysis.comparisons]
     wanted = {name for _, names in chosen for name in names}
     first = table[table["prompt_id"].isin(wanted)].drop_duplicates(["arm", "prompt_id"])
     records = {(row["arm"], row["prompt_id"]): row for row in first.to_dict("records")}
@@ -52,14 +53,13 @@ def samples(analysis: Analysis, table: pd.DataFrame) -> list[tuple[Comparison, l
     ]
 
 
-def _most_different(observed: Scores, comparison: Comparison) -> list[str]:
-    """Prompt ids: where the arm is furthest above the control, then where furthest below."""
+def _most_different(observed: Scores, comparison: Comparison, *, n: int) -> list[str]:
+    """Up to `n` prompt ids: where the arm is furthest above the control, then where furthest below."""
     difference = (observed.quality[comparison.arm] - observed.quality[comparison.control]).dropna()
     above = difference[difference > 0.0].sort_values(ascending=False, kind="stable").index
     below = difference[difference < 0.0].sort_values(kind="stable").index
-    n_above = max(_PER_COMPARISON // 2, _PER_COMPARISON - len(below))
-    kept = list(above[:n_above])
-    return [str(name) for name in [*kept, *below[: _PER_COMPARISON - len(kept)]]]
+    kept = list(above[: max((n + 1) // 2, n - len(below))])
+    return [str(name) for name in [*kept, *below[: n - len(kept)]]]
 
 
 _Row = Mapping[Hashable, Any]  # a row of a table whose columns are outcomes.COLUMNS
