@@ -28,7 +28,7 @@ class FeatureConfig:
     n_char_buckets: int = 2**15
     max_word_ngram: int = 2
     char_ngrams: tuple[int, int] = (3, 4)
-    char_weight: float = 0.3
+    char_weight: float = 1.0
     max_chars: int = 8_000
 
     @property
@@ -84,6 +84,22 @@ def weighted(rows: csr_array, weights: NDArray[np.float32]) -> csr_array:
     """[N, D] each column times its weight [D], rows again of length 1."""
     scaled = csr_array((rows.data * weights[rows.indices], rows.indices, rows.indptr), shape=rows.shape)
     return normalised(scaled)
+
+
+def select(rows: csr_array, position: NDArray[np.int64], n_columns: int) -> csr_array:
+    """[N, n_columns] the columns that have a `position` [D] (-1: left out), at that position."""
+    column = position[rows.indices]
+    is_kept = column >= 0
+    kept_before = np.append(0, np.cumsum(is_kept))
+    return csr_array(
+        (rows.data[is_kept], column[is_kept], kept_before[rows.indptr]), shape=(rows.shape[0], n_columns)
+    )
+
+
+def positions(rows: csr_array, *, min_prompts: int) -> NDArray[np.int64]:
+    """[D] a running number for the buckets that at least `min_prompts` rows have, -1 for the others."""
+    is_kept = np.bincount(rows.indices, minlength=rows.shape[1]) >= min_prompts
+    return np.where(is_kept, np.cumsum(is_kept) - 1, -1)
 
 
 @lru_cache(maxsize=8)

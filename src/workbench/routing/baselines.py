@@ -74,16 +74,11 @@ class Cheapest:
     """The model with the lowest mean cost on the training rows."""
 
     models: KnownModels
-    cost_weight: float = 0.0
 
     @property
     def name(self) -> str:
         """`cheapest`."""
         return "cheapest"
-
-    def predict(self, prompts: Sequence[Prompt], *, features: csr_array | None = None) -> Floats:
-        """[N, M] each model's mean quality on the training rows, whatever the prompt."""
-        return np.tile(self.models.quality, (len(prompts), 1))
 
     def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
         """The candidate with the lowest mean cost; those of unknown cost come last.
@@ -134,15 +129,16 @@ class BestSingle:
 class KNN:
     """A model's quality on the `k` most similar training prompts, by the cosine of hashed n-grams.
 
-    `neighbours` [N, D] are the weighted features of the training prompts, `quality` [N, M] what each model
-    made of them (NaN: not seen), `weights` [D] the inverse document frequencies. Where no neighbour saw a
-    model, its mean over the training rows is predicted.
+    `postings` [D, N] are the weighted features of the training prompts, a row for each bucket, so that a
+    decision reads only the buckets of its prompt; `quality` [N, M] is what each model made of them (NaN: not
+    seen), `weights` [D] the inverse document frequencies. Where no neighbour saw a model, its mean over
+    the training rows is predicted.
     """
 
     models: KnownModels
     feature_config: FeatureConfig
     weights: NDArray[np.float32]
-    neighbours: csr_array
+    postings: csr_array
     quality: Floats
     k: int = 160
     cost_weight: float = 0.0
@@ -171,7 +167,7 @@ class KNN:
         return decide(self.name, quality, candidates, models=self.models, cost_weight=self.cost_weight)
 
     def _mean_quality(self, rows: csr_array) -> Floats:
-        similarity = (rows @ self.neighbours.T).toarray()
+        similarity = (rows @ self.postings).toarray()
         k = min(self.k, similarity.shape[1])
         nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
         found = self.quality[nearest]
@@ -206,7 +202,7 @@ def fit_knn(data: TrainingData, *, k: int = 160, cost_weight: float = 0.0) -> KN
         models=data.models,
         feature_config=data.feature_config,
         weights=weights,
-        neighbours=weighted(data.features, weights),
+        postings=csr_array(weighted(data.features, weights).T),
         quality=data.quality,
         k=k,
         cost_weight=check_cost_weight(cost_weight, data.models),

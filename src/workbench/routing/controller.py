@@ -1,9 +1,10 @@
 """The learned controller: a small network from hashed n-grams to each model's chance of a good answer.
 
-Dimensions: B prompts, D features, H hidden, M models, E members of the ensemble.
+Dimensions: N or B prompts, D buckets of the features, A of them active, H hidden units, M models.
 """
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from workbench.features import FeatureConfig, hashed, weighted
+from workbench.features import FeatureConfig, hashed, select, weighted
 from workbench.routing.decide import Floats, KnownModels, decide, distinct
 from workbench.types import Decision, Prompt
 
@@ -21,9 +22,9 @@ _CHUNK = 4_096  # prompts a forward pass
 
 @dataclass(frozen=True, slots=True)
 class ControllerConfig:
-    """The shape of the network: D buckets in, H hidden units, M models out."""
+    """The shape of the network: A active buckets in, H hidden units, M models out."""
 
-    n_features: int
+    n_buckets: int
     n_models: int
     n_hidden: int = 32
     dropout: float = 0.2
@@ -44,30 +45,32 @@ class Controller(nn.Module):
     def __init__(self, config: ControllerConfig) -> None:
         super().__init__()
         self.config = config
-        self.linear = nn.EmbeddingBag(config.n_features, config.n_models, mode="sum")
-        self.embed = nn.EmbeddingBag(config.n_features, config.n_hidden, mode="sum")
+        self.embed = nn.EmbeddingBag(config.n_buckets, config.n_models + config.n_hidden, mode="sum")
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.n_hidden, config.n_models)
 
     def forward(self, bags: Bags) -> Tensor:
         """B bags of weighted buckets -> [B, M] logits of quality."""
-        hidden = torch.tanh(self.embed(bags.buckets, bags.offsets, per_sample_weights=bags.weights))
-        wide: Tensor = self.linear(bags.buckets, bags.offsets, per_sample_weights=bags.weights)
-        deep: Tensor = self.output(self.dropout(hidden))
-        return wide + deep
+        n_models = self.config.n_models
+        embedded = self.embed(bags.buckets, bags.offsets, per_sample_weights=bags.weights)
+        linear, hidden = embedded[:, :n_models], torch.tanh(embedded[:, n_models:])
+        logits: Tensor = linear + self.output(self.dropout(hidden))
+        return logits
 
 
 @dataclass(frozen=True, slots=True)
 class MetaController:
     """Routes by a fitted ensemble of controllers: argmax of predicted quality - cost_weight x mean cost.
 
-    `weights` [D] are the inverse document frequencies of the training prompts; `temperature` [M] divides
-    the logits, so that the predicted probabilities are calibrated.
+    `weights` [D] are the inverse document frequencies of the training prompts; `position` [D] is the place
+    of each bucket among the A that the network knows, -1 for the others; `temperature` [M] divides the
+    logits, so that the predicted probabilities are calibrated.
     """
 
     models: KnownModels
     feature_config: FeatureConfig
     weights: NDArray[np.float32]
+    position: NDArray[np.int64]
     members: tuple[Controller, ...]
     temperature: NDArray[np.float64]
     cost_weight: float = 0.0
@@ -81,7 +84,8 @@ class MetaController:
         """[N, M] predicted quality; `features` [N, D] as `hashed` makes them."""
         if features is None:
             features = hashed([prompt.text for prompt in prompts], self.feature_config)
-        rows = weighted(features, self.weights)
+        n_buckets = self.members[0].config.n_buckets
+        rows = select(weighted(features, self.weights), self.position, n_buckets)
         parts = [self._probability(rows[i : i + _CHUNK]) for i in range(0, rows.shape[0], _CHUNK)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.models.model_ids)))
 
@@ -104,9 +108,42 @@ class MetaController:
 
 
 def to_bags(rows: csr_array) -> Bags:
-    """[B, D] sparse -> bags."""
+    """[B, A] sparse -> bags."""
     return Bags(
         buckets=torch.from_numpy(rows.indices.astype(np.int64)),
         offsets=torch.from_numpy(rows.indptr[:-1].astype(np.int64)),
         weights=torch.from_numpy(rows.data.astype(np.float32)),
     )
+
+
+def members_to_bytes(members: Sequence[Controller], arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """The members' weights, and the arrays that belong to them, as `torch.save` writes tensors."""
+    buffer = io.BytesIO()
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    torch.save({"members": [member.state_dict() for member in members], "arrays": tensors}, buffer)
+    return buffer.getvalue()
+
+
+def members_from_bytes(
+    content: bytes, config: Mapping[str, int | float]
+) -> tuple[tuple[Controller, ...], dict[str, NDArray[np.generic]]]:
+    """What `members_to_bytes` wrote, never unpickling more than tensors.
+
+    Raises:
+        pickle.UnpicklingError, RuntimeError, KeyError, TypeError, ValueError: the content is something else.
+    """
+    saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    shape = ControllerConfig(**config)  # type: ignore[arg-type]  # JSON: a wrong type fails in load_state_dict
+    members = tuple(_restored(shape, state) for state in saved["members"])
+    if not members:
+        raise ValueError("no members")
+    return members, {name: tensor.numpy() for name, tensor in saved["arrays"].items()}
+
+
+def _restored(config: ControllerConfig, state: Mapping[str, Tensor]) -> Controller:
+    with torch.device("meta"):  # shapes only: the weights come from the file
+        member = Controller(config)
+    member.load_state_dict(state, assign=True)
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise ValueError("weights that are not finite")
+    return member.eval()

@@ -1,11 +1,10 @@
 """Fitting the controller: masked cross-entropy, early stopping on held-out prompts, calibration.
 
-The training prompts are divided by group into as many parts as the ensemble has members. Each member
-learns from the other parts and stops by its own, so every prompt is once held out, and the temperature is
-fitted on predictions for prompts that the member had not seen. All of it runs on one thread: the result
-is the same on any number of cores.
+The training prompts are divided by group into parts. Each member of the ensemble is kept from a part of
+its own, by which it stops, and the temperature is fitted on what members predict for prompts that they were
+kept from. All of it runs on one thread: the result is the same on any number of cores.
 
-Dimensions: B prompts of a batch, N prompts, D features, M models.
+Dimensions: B prompts of a batch, N prompts, A active buckets, M models.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,27 +19,33 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from workbench.errors import ConfigError, RoutingError
-from workbench.features import inverse_document_frequency, weighted
+from workbench.features import inverse_document_frequency, positions, select, weighted
 from workbench.routing.controller import Controller, ControllerConfig, MetaController, to_bags
 from workbench.routing.decide import Floats, check_cost_weight
-from workbench.routing.training_data import TrainingData
+from workbench.routing.training_data import TrainingData, parts_by_group
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """How the controller is fitted; the defaults were chosen on inner splits, never on a scored fold."""
+    """How the controller is fitted; the defaults were chosen on inner splits of the training folds.
 
-    n_members: int = 5
+    `n_parts`: a member is kept from one of so many parts of the prompts; 1: from none, and it stops by its own loss.
+    `min_prompts`: buckets that fewer training prompts have are not learned.
+    """
+
+    n_members: int = 4
+    n_parts: int = 10
+    min_prompts: int = 4
     n_hidden: int = 32
-    dropout: float = 0.2
+    dropout: float = 0.5
     learning_rate: float = 3e-3
     weight_decay: float = 0.1
     batch_size: int = 256
-    max_epochs: int = 12
+    max_epochs: int = 20
     patience: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("n_members", "n_hidden", "batch_size", "max_epochs"):
+        for name in ("n_members", "n_parts", "n_hidden", "batch_size", "max_epochs"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} of the controller is {getattr(self, name)}; it must be 1 or more")
 
@@ -83,19 +88,21 @@ def fit_controller(
     config = config or TrainConfig()
     check_cost_weight(cost_weight, data.models)
     idf = inverse_document_frequency(data.features)
-    rows = weighted(data.features, idf)
-    part = _parts(data.groups, config.n_members, seed)
+    position = positions(data.features, min_prompts=config.min_prompts)
+    n_buckets = max(int(position.max()) + 1, 1)
+    rows = select(weighted(data.features, idf), position, n_buckets)
     members, held_out_logits = [], np.full(data.quality.shape, np.nan)
-    with _one_thread():
-        for number in range(config.n_members):
-            fold = _Fold(rows, data.quality, part == number, number, seed)
-            member = _fit_member(fold, config, observer or (lambda epoch: None))
-            held_out_logits[fold.is_held_out] = _logits(member, rows[np.flatnonzero(fold.is_held_out)])
+    with _reproducibly(seed):
+        for number, is_held_out in enumerate(_held_out(data.groups, config, seed)):
+            fold = _Fold(rows, data.quality, is_held_out, number, seed)
+            member = _fit_member(fold, config, observer or _nobody)
+            held_out_logits[is_held_out] = _logits(member, rows[np.flatnonzero(is_held_out)])
             members.append(member)
     return MetaController(
         models=data.models,
         feature_config=data.feature_config,
         weights=idf,
+        position=position,
         members=tuple(members),
         temperature=_temperatures(held_out_logits, data.quality),
         cost_weight=cost_weight,
@@ -104,7 +111,7 @@ def fit_controller(
 
 @dataclass(frozen=True, slots=True)
 class _Fold:
-    """What one member learns from: weighted features [N, D], quality [N, M], and what it is kept from."""
+    """What one member learns from: weighted features [N, A], quality [N, M], and what it is kept from."""
 
     rows: csr_array
     quality: Floats
@@ -118,7 +125,7 @@ def _fit_member(fold: _Fold, config: TrainConfig, observer: Observer) -> Control
     generator = torch.Generator().manual_seed(fold.seed * 1_000 + fold.number)
     member = _initial(fold, config, generator)
     optimizer = torch.optim.AdamW(
-        member.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        member.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
     best_loss, best_state, n_worse = np.inf, _copy(member), 0
     for epoch in range(config.max_epochs):
@@ -142,8 +149,8 @@ def _initial(fold: _Fold, config: TrainConfig, generator: torch.Generator) -> Co
     seen = np.isfinite(fold.quality)
     mean = (np.where(seen, fold.quality, 0.0).sum(axis=0) + 0.5) / (seen.sum(axis=0) + 1.0)
     with torch.no_grad():
-        member.linear.weight.zero_()
         member.embed.weight.normal_(std=0.05, generator=generator)
+        member.embed.weight[:, : shape.n_models].zero_()
         member.output.weight.normal_(std=config.n_hidden**-0.5, generator=generator)
         member.output.bias.copy_(torch.from_numpy(np.log(mean / (1.0 - mean))))
     return member
@@ -199,11 +206,12 @@ def _checked(member: Controller) -> Controller:
     return member
 
 
-def _parts(groups: NDArray[np.int64], n_parts: int, seed: int) -> NDArray[np.int64]:
-    """[N] the part of each prompt; those of one group are in one part."""
-    n_groups = int(groups.max()) + 1
-    order = np.random.default_rng(seed).permutation(n_groups)
-    return (order % max(n_parts, 2))[groups]
+def _held_out(groups: NDArray[np.int64], config: TrainConfig, seed: int) -> Iterator[NDArray[np.bool_]]:
+    """[N] for each member, the prompts it is kept from: none where that would leave it nothing."""
+    part = parts_by_group(groups, config.n_parts, seed=seed)
+    for number in range(config.n_members):
+        is_held_out = part == number % config.n_parts
+        yield np.zeros_like(is_held_out) if is_held_out.all() else is_held_out
 
 
 def _temperatures(logits: Floats, quality: Floats) -> Floats:
@@ -223,11 +231,18 @@ def _temperature(logits: Floats, quality: Floats) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded").x))
 
 
+def _nobody(epoch: Epoch) -> None:
+    """Watches nothing."""
+
+
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _reproducibly(seed: int) -> Iterator[None]:
+    """One thread, so that sums are added in one order, and torch's own draws (dropout) from `seed`."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
     finally:
         torch.set_num_threads(before)

@@ -112,6 +112,13 @@ def from_table(
     )
 
 
+def parts_by_group(groups: NDArray[np.int64], n_parts: int, *, seed: int) -> NDArray[np.int64]:
+    """[N] the part, 0 to n_parts - 1, of each prompt; those of one group are in one part."""
+    _, codes = np.unique(groups, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(int(codes.max()) + 1)
+    return (order % n_parts)[codes]
+
+
 def _reject_infinite(table: pd.DataFrame) -> None:
     """Before the schema's own check, which would name the row and not the prompt."""
     for column in ("quality", "cost_usd"):
