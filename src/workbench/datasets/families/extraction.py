@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from random import Random
 
-from workbench.datasets.families.problem import PEOPLE, Problem, Template, decimal
+from workbench.datasets.families.problem import PEOPLE, Problem, Template
 
 _Value = str | int | float
 
@@ -127,7 +127,7 @@ def introduction(rng: Random, level: int) -> Problem:
         )
     if level == 3:
         hourly = rng.randint(72, 260)
-        facts |= {"hourly_usd": float(decimal(hourly)) / 4, "manager": manager}
+        facts |= {"hourly_usd": hourly / 4, "manager": manager}
         text = (
             f"Before, {who} was a {former} in {old_city}, under extension {rng.randint(1000, 1999)}. That is "
             f"over. {text}"

@@ -68,19 +68,18 @@ def cell(rng: Random, level: int) -> Problem:
     subject, (i, j) = table.subject, rng.sample(range(len(table.names)), 2)
     if level == 1:
         column, values = rng.choice(((subject.first, table.first), (subject.second, table.second)))
-        question = f"What is the {column} of the {subject.row} {table.names[i]}?"
+        question = f"What is the value of '{column}' for the {subject.row} {table.names[i]}?"
         return Problem(table.text + question, str(values[i]))
     if level == 2:
         i, j = (i, j) if table.first[i] > table.first[j] else (j, i)
         question = (
-            f"By how much is the {subject.first} of the {subject.row} {table.names[i]} larger than that of "
+            f"By how much is '{subject.first}' larger for the {subject.row} {table.names[i]} than for "
             f"{table.names[j]}?"
         )
         return Problem(table.text + question, str(table.first[i] - table.first[j]))
     question = (
-        f"Find the {subject.row} whose {subject.second} is {table.second[i]}, and the {subject.row} whose "
-        f"{subject.second} "
-        f"is {table.second[j]}. What do their values of {subject.first} add up to?"
+        f"Find the {subject.row} with {table.second[i]} in the column '{subject.second}', and the "
+        f"{subject.row} with {table.second[j]} there. What do their values of '{subject.first}' add up to?"
     )
     return Problem(table.text + question, str(table.first[i] + table.first[j]))
 
@@ -90,12 +89,15 @@ def filtering(rng: Random, level: int) -> Problem:
     table = _drawn(rng, level)
     subject, group = table.subject, rng.choice(table.groups)
     if level == 1:
-        question = f"How many rows have the {subject.group} {group}?"
+        question = f"How many rows have {group} in the column '{subject.group}'?"
         return Problem(table.text + question, str(table.groups.count(group)))
     limit = sorted(table.first)[len(table.first) // 2] - 1
     if level == 2:
         found = sum(g == group and value > limit for g, value in zip(table.groups, table.first, strict=True))
-        question = f"How many rows have the {subject.group} {group} and a {subject.first} above {limit}?"
+        question = (
+            f"How many rows have {group} in the column '{subject.group}' and more than {limit} in the column "
+            f"'{subject.first}'?"
+        )
         return Problem(table.text + question, str(found))
     chosen = table.groups[table.first.index(max(table.first))]
     names = [
@@ -104,9 +106,9 @@ def filtering(rng: Random, level: int) -> Problem:
         if g == chosen and value > limit
     ]
     question = (
-        f"Which entries of the column '{subject.row}' have the {subject.group} {chosen} and a "
-        f"{subject.first} above "
-        f"{limit}? List them in alphabetical order."
+        f"Which entries of the column '{subject.row}' have {chosen} in the column '{subject.group}' and more "
+        "than "
+        f"{limit} in the column '{subject.first}'? List them in alphabetical order."
     )
     return Problem(table.text + question, ", ".join(sorted(names)), "<entries separated by commas>")
 
@@ -117,15 +119,16 @@ def extreme(rng: Random, level: int) -> Problem:
     subject, form = table.subject, f"<{table.subject.row}>"
     if level == 1:
         word, pick = rng.choice((("highest", max), ("lowest", min)))
-        question = f"Which {subject.row} has the {word} {subject.first}?"
+        question = f"Which {subject.row} has the {word} value in the column '{subject.first}'?"
         return Problem(table.text + question, table.names[table.first.index(pick(table.first))], form)
     if level == 2:
         group = rng.choice(table.groups)
         rows = [row for row, g in enumerate(table.groups) if g == group]
         best = min(rows, key=lambda row: table.second[row])
         question = (
-            f"Among the rows with the {subject.group} {group}, which {subject.row} has the lowest "
-            f"{subject.second}?"
+            f"Among the rows with {group} in the column '{subject.group}', which {subject.row} has the "
+            "lowest value in "
+            f"the column '{subject.second}'?"
         )
         return Problem(table.text + question, table.names[best], form)
     gaps = [abs(a - b) for a, b in zip(table.first, table.second, strict=True)]
@@ -133,8 +136,8 @@ def extreme(rng: Random, level: int) -> Problem:
         return extreme(rng, level)
     second = sorted(range(len(gaps)), key=lambda row: gaps[row])[-2]
     question = (
-        f"For each row, take the difference between {subject.first} and {subject.second}, ignoring its sign. "
-        "Which "
+        f"For each row, take the difference between '{subject.first}' and '{subject.second}', ignoring its "
+        "sign. Which "
         f"{subject.row} has the second largest difference?"
     )
     return Problem(table.text + question, table.names[second], form)
@@ -153,12 +156,15 @@ def grouped(rng: Random, level: int) -> Problem:
         totals[group] = totals.get(group, 0) + amount * (other > limit)
     if level == 2:
         group = rng.choice(sorted(totals))
-        question = f"What is the sum of '{subject.first}' over the rows with the {subject.group} {group}?"
+        question = (
+            f"What is the sum of '{subject.first}' over the rows with {group} in the column "
+            f"'{subject.group}'?"
+        )
         return Problem(table.text + question, str(totals[group]))
     question = (
-        f"Leave out the row with the lowest {subject.second}. Then add up '{subject.first}' for each "
-        f"{subject.group} that "
-        "is in the table. What is the largest of these sums minus the smallest?"
+        f"Leave out the row with the lowest value of '{subject.second}'. Then add up '{subject.first}' for "
+        "each "
+        f"{subject.group} that is still in the table. What is the largest of these sums minus the smallest?"
     )
     kept = {g for g, other in zip(table.groups, table.second, strict=True) if other > limit}
     sums = [totals[group] for group in sorted(kept)]
@@ -178,7 +184,7 @@ def joining(rng: Random, level: int) -> Problem:
     if level == 2:
         who = leads[table.groups[row]]
         values = [v for g, v in zip(table.groups, table.first, strict=True) if leads[g] == who]
-        question = f"What is the highest {subject.first} among the rows whose contact is {who}?"
+        question = f"What is the highest value of '{subject.first}' among the rows whose contact is {who}?"
         return Problem(table.text + second + question, str(max(values)))
     totals = {g: sum(v for h, v in zip(table.groups, table.second, strict=True) if h == g) for g in groups}
     if len(set(totals.values())) < len(totals):
