@@ -23,7 +23,9 @@ app = typer.Typer(
 data_app = typer.Typer(help="Prompt sets and recorded benchmarks.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
-SpecFile = Annotated[Path, typer.Argument(help="an experiment's YAML, such as experiments/compare_models.yaml")]
+SpecFile = Annotated[
+    Path, typer.Argument(help="an experiment's YAML, such as experiments/compare_models.yaml")
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="set an earlier run of this name aside and begin anew")]
 Repair = Annotated[bool, typer.Option("--repair", help="set damaged lines of the journal aside and go on")]
 
@@ -31,16 +33,17 @@ Repair = Annotated[bool, typer.Option("--repair", help="set damaged lines of the
 @app.command()
 def demo(fresh: Fresh = False) -> None:
     """Run an A/B experiment on simulated models: no key, no network."""
-    from workbench.demo import show_demo
+    from workbench import session
 
-    _run(show_demo(fresh=fresh))
+    _run(session.demo(fresh=fresh))
 
 
 @app.command()
 def run(
     spec: SpecFile,
     parameters: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the notebook; may be repeated")
+        list[str] | None,
+        typer.Option("--parameter", "-p", help="NAME=VALUE for the notebook; may be repeated"),
     ] = None,
     notebook: Annotated[bool, typer.Option(help="execute the experiment's notebook headless")] = True,
     fresh: Fresh = False,
@@ -56,7 +59,9 @@ def run(
 
 
 @app.command()
-def train(spec: Annotated[Path, typer.Argument(help="a router's YAML, such as experiments/router.yaml")]) -> None:
+def train(
+    spec: Annotated[Path, typer.Argument(help="a router's YAML, such as experiments/router.yaml")],
+) -> None:
     """Train a router on recorded outcomes, measure it beside its baselines, and keep it in MLflow."""
     from workbench import session
 
@@ -90,25 +95,27 @@ def simulate(port: Annotated[int, typer.Option(min=1, max=65535)] = 8808) -> Non
 @data_app.command("list")
 def data_list() -> None:
     """List the prompt sets and benchmarks that are known, and where they are."""
-    from workbench import listing
+    from workbench import datasets, terminal
 
-    listing.print_datasets()
+    terminal.console().print(terminal.dataset_table(datasets.listed()))
 
 
 @data_app.command("describe")
 def data_describe(name: str) -> None:
     """Say what a prompt set or benchmark holds, where it comes from and under which licence."""
-    from workbench import listing
+    from workbench import datasets, terminal
 
-    listing.print_dataset(name)
+    terminal.console().print(terminal.description(datasets.describe(name)), soft_wrap=True)
 
 
 @data_app.command("fetch")
 def data_fetch(name: str) -> None:
     """Download a public benchmark, check it, and convert it to an outcome table."""
-    from workbench import listing
+    from workbench import datasets, terminal
 
-    _run(listing.fetch_dataset(name))
+    with terminal.download(terminal.console(), name) as on_progress:
+        path = _run(datasets.fetch_benchmark(name, on_progress=on_progress))
+    typer.echo(path)
 
 
 def main() -> None:

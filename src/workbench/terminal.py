@@ -1,20 +1,53 @@
 """What a run looks like in a terminal: a progress line while it goes on, tables and verdicts when it ends."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from workbench.datasets import Dataset, Description
+from workbench.datasets.fetch import OnProgress
+from workbench.experiment import result_table as result_rows
+from workbench.experiment.analyse import Analysis
 from workbench.experiment.progress import Observer, Progress
-from workbench.experiment.wording import printable, usd
+from workbench.experiment.wording import ABSENT, percent, printable, seconds, usd
+from workbench.routing.evaluate import Leaderboard, Result
+from workbench.stats.estimate import Estimate
+
+_LEADERBOARD: dict[str, Callable[[Result], str]] = {
+    "router": lambda result: result.router,
+    "quality": lambda result: percent(Estimate(result.quality, result.quality_low, result.quality_high)),
+    "USD per 1,000 prompts": lambda result: usd(None if result.cost_usd is None else 1000 * result.cost_usd),
+    "APGR": lambda result: _interval(result.apgr, result.apgr_low, result.apgr_high),
+    "CPT50": lambda result: _share(result.cpt50),
+    "CPT80": lambda result: _share(result.cpt80),
+    "AIQlog": lambda result: _number(result.aiqlog),
+    "saving at parity": lambda result: _share(result.saving),
+    "ECE": lambda result: _number(result.ece),
+    "fit": lambda result: seconds(result.fit_s),
+}
+_STYLE_OF_FINDING = {"better": "green", "worse": "red", "undecided": "default"}
+
+
+def console() -> Console:
+    """The terminal, or the file that output goes to."""
+    return Console(highlight=False)
 
 
 @contextmanager
-def progress(console: Console) -> Iterator[Observer]:
+def progress(shown_on: Console) -> Iterator[Observer]:
     """An observer that draws one line for each experiment: calls, money, errors and time to go."""
     columns = (
         TextColumn("{task.description:<16}"),
@@ -23,7 +56,7 @@ def progress(console: Console) -> Iterator[Observer]:
         TextColumn("{task.fields[money]}"),
         TimeRemainingColumn(compact=True),
     )
-    with ProgressBar(*columns, console=console) as bar:
+    with ProgressBar(*columns, console=shown_on) as bar:
         lines: dict[str, object] = {}
 
         def show(seen: Progress) -> None:
@@ -36,14 +69,94 @@ def progress(console: Console) -> Iterator[Observer]:
         yield show
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> Table:
-    """A plain table: the first column to the left, numbers to the right, no control characters."""
-    drawn = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+def result_table(analysis: Analysis) -> Table:
+    """What each arm did: one row an arm, names to the left and numbers to the right."""
+    return table(result_rows.HEADER, result_rows.rows(analysis))
+
+
+def verdicts(analysis: Analysis) -> Iterator[Text]:
+    """One line a comparison, coloured by its finding, then what a reader must be warned of."""
+    for comparison in analysis.comparisons:
+        yield Text(f"- {printable(comparison.verdict)}", style=_STYLE_OF_FINDING[comparison.finding])
+    for warning in analysis.warnings:
+        yield Text(f"! {printable(warning)}", style="dim")
+
+
+def leaderboard_table(board: Leaderboard) -> Table:
+    """Routers on prompts that they had not seen; a column that means nothing for the table is left out."""
+    names = {
+        name: value for name, value in _LEADERBOARD.items() if any(value(r) != ABSENT for r in board.results)
+    }
+    return table(tuple(names), ([value(result) for value in names.values()] for result in board.results))
+
+
+def dataset_table(rows: Iterable[Dataset]) -> Table:
+    """Prompt sets and benchmarks, and where each is."""
+    header = ("name", "what", "prompts", "models", "licence", "here")
+    return table(header, (_dataset_row(row) for row in rows))
+
+
+def description(found: Description) -> str:
+    """What is known of a dataset, a line for each thing."""
+    row = found.dataset
+    lines = {
+        "what": row.title,
+        "prompts x models": f"{row.n_prompts:,} x {row.n_models}"
+        if row.n_models
+        else f"{row.n_prompts:,} prompts",
+        "licence": row.licence,
+        "source": f"{found.source} {found.commit}".strip(),
+        "files": f"{found.n_files} ({found.n_bytes:,} bytes)" if found.n_bytes else "",
+        "citation": found.citation,
+        "notes": found.notes,
+        "here": str(row.location or ""),
+        "to get it": found.how_to_get,
+    }
+    return "\n".join(
+        f"{name:<17} {printable(text)}" for name, text in {"name": row.name, **lines}.items() if text
+    )
+
+
+@contextmanager
+def download(shown_on: Console, name: str) -> Iterator[OnProgress]:
+    """Draws the bytes of a download as they come."""
+    columns = (TextColumn(printable(name)), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with ProgressBar(*columns, console=shown_on) as bar:
+        line = bar.add_task(name, total=None)
+        yield lambda seen: bar.update(line, completed=seen.bytes_done, total=seen.n_bytes)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A plain table: the first column to the left, the others to the right, no control characters."""
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(header):
-        drawn.add_column(name, justify="left" if position == 0 else "right", no_wrap=position == 0)
+        drawn.add_column(name, justify="right" if position else "left")
     for row in rows:
         drawn.add_row(*(Text(printable(cell)) for cell in row))
     return drawn
+
+
+def _dataset_row(row: Dataset) -> tuple[str, ...]:
+    missing = (
+        f"workbench data fetch {row.name}" if row.is_fetchable else f"workbench data describe {row.name}"
+    )
+    n_models = str(row.n_models) if row.n_models else ABSENT
+    here = "yes" if row.location else f"no: {missing}"
+    return (row.name, row.title, f"{row.n_prompts:,}", n_models, row.licence, here)
+
+
+def _number(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return ABSENT if value is None else f"{100 * value:.0f} %"
+
+
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None or low is None or high is None:
+        return _number(value)
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _money(seen: Progress) -> str:

@@ -1,19 +1,34 @@
 """An arm made ready: what it calls for a prompt, and the routers behind it, fitted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
 
-from workbench import datasets, routing
+from workbench import datasets
 from workbench.errors import ConfigError
-from workbench.experiment.spec import ArmSpec, ExperimentSpec, RouterSpec, TableSpec, load_spec
+from workbench.experiment.spec import (
+    ArmSpec,
+    ExperimentSpec,
+    RouterSpec,
+    TableSpec,
+    TrainingSpec,
+    load_spec,
+)
 from workbench.outcomes import digest
+from workbench.routing import checkpoint
 from workbench.routing.base import Router
+from workbench.routing.baselines import Fixed
+from workbench.routing.decide import Predictor
+from workbench.routing.registry import fit
 from workbench.routing.training_data import from_table
 from workbench.settings import Settings
+from workbench.storage import read_bytes
 from workbench.types import Decision, Prompt
+
+_YAML = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +59,7 @@ class FoldRouter:
     routers: Mapping[str, Router]
     fold_of_prompt: Mapping[str, str]
 
-    def route(self, prompt: Prompt, candidates: tuple[str, ...] | list[str]) -> Decision:
+    def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
         """The decision of the router that never saw this prompt.
 
         Raises:
@@ -58,25 +73,28 @@ class FoldRouter:
         return self.routers[fold].route(prompt, candidates)
 
 
-def needed_experiments(spec: ExperimentSpec) -> list[Path]:
+def needed_experiments(spec: ExperimentSpec | TrainingSpec) -> list[Path]:
     """The experiments whose outcomes this one learns from or replays: they are run before it."""
-    tables = [arm.router.fit_on for arm in spec.arms if arm.router and arm.router.fit_on]
-    named = [table.outcomes for table in (*tables, spec.replay) if table]
-    return list(dict.fromkeys(spec.folder / name for name in named if name.endswith((".yaml", ".yml"))))
+    if isinstance(spec, TrainingSpec):
+        tables: list[TableSpec | None] = [spec.fit_on]
+    else:
+        tables = [spec.replay, *(arm.router.fit_on for arm in spec.arms if arm.router)]
+    named = [table.outcomes for table in tables if table is not None]
+    return list(dict.fromkeys(spec.folder / name for name in named if name.endswith(_YAML)))
 
 
-def read_table(table: TableSpec, spec: ExperimentSpec, settings: Settings) -> pd.DataFrame:
-    """The rows of a recorded outcome table that `table` asks for.
+def read_table(table: TableSpec, *, folder: Path, settings: Settings) -> pd.DataFrame:
+    """The rows of a recorded outcome table that `table` asks for; its paths start at `folder`.
 
     Raises:
         ConfigError: it asks for a column or a value that the table does not have.
         DataError, StorageError: there is no such table.
     """
-    if table.outcomes.endswith((".yaml", ".yml")):
-        name = load_spec(spec.folder / table.outcomes).name
+    if table.outcomes.endswith(_YAML):
+        name = load_spec(folder / table.outcomes).name
         rows = datasets.load_outcomes(settings.runs_dir / name / "outcomes.parquet")
     else:
-        local = spec.folder / table.outcomes
+        local = folder / table.outcomes
         rows = datasets.load_outcomes(local if local.exists() else table.outcomes)
     return matching(rows, table.where, where=table.outcomes)
 
@@ -107,7 +125,7 @@ def make_arms(spec: ExperimentSpec, settings: Settings) -> tuple[list[Arm], dict
     made, digests = [], {}
     for arm in spec.arms:
         if arm.model is not None:
-            router: Router = routing.Fixed(arm.model)
+            router: Router = Fixed(arm.model)
             made.append(Arm(arm.name, router, (arm.model,), arm.fallbacks, is_routed=False))
             continue
         made_arm, table_digest = _routed(arm, spec, settings)
@@ -122,28 +140,32 @@ def _routed(arm: ArmSpec, spec: ExperimentSpec, settings: Settings) -> tuple[Arm
         raise ConfigError(f"arm {arm.name!r} has no router")
     if written.checkpoint is not None:
         path = spec.folder / written.checkpoint
-        router = routing.load(path)
-        return Arm(arm.name, router, routing.candidates(router), arm.fallbacks), routing.file_digest(path)
+        loaded = checkpoint.load(path)
+        if not isinstance(loaded, Predictor):
+            raise ConfigError(f"arm {arm.name!r}: the router in {path} knows no models to choose from")
+        content = read_bytes(path, purpose="saved router")
+        return Arm(arm.name, loaded, loaded.models.model_ids, arm.fallbacks), sha256(content).hexdigest()
     if written.fit_on is None:
         raise ConfigError(
             f"arm {arm.name!r}: router.fit_on is missing; name the outcomes that it learns from"
         )
-    table = read_table(written.fit_on, spec, settings)
+    table = read_table(written.fit_on, folder=spec.folder, settings=settings)
     router = _fitted(arm.name, written, table, seed=spec.seed)
     return Arm(arm.name, router, from_table(table).model_ids, arm.fallbacks), digest(table)
 
 
 def _fitted(name: str, written: RouterSpec, table: pd.DataFrame, *, seed: int) -> Router:
     kind = written.kind or ""
-    options = {"seed": seed, "cost_weight": written.cost_weight, **written.options}
+
+    def fitted(rows: pd.DataFrame) -> Router:
+        data = from_table(rows)
+        return fit(kind, data, seed=seed, cost_weight=written.cost_weight, **written.options)
+
     if written.folds is None:
-        return routing.fit(kind, from_table(table), **options)
+        return fitted(table)
     if written.folds not in table:
         raise ConfigError(f"router of arm {name!r}: the table has no column {written.folds!r} of folds")
     fold = table[written.folds].astype("string")
-    routers = {
-        str(held_out): routing.fit(kind, from_table(table[fold != held_out]), **options)
-        for held_out in sorted(fold.dropna().unique())
-    }
+    routers = {str(held_out): fitted(table[fold != held_out]) for held_out in sorted(fold.dropna().unique())}
     fold_of_prompt = dict(zip(table["prompt_id"], fold, strict=True))
     return FoldRouter(kind, routers, {str(k): str(v) for k, v in fold_of_prompt.items() if v is not pd.NA})

@@ -74,6 +74,8 @@ def read_journal(path: Path) -> JournalContent:
 
 def set_damaged_aside(path: Path) -> int:
     """Move damaged lines to `<journal>.rejected`, so that the run can go on; returns how many."""
+    if not path.exists():
+        return 0
     good, bad = [], []
     for number, line in enumerate(read_bytes(path, purpose="journal").splitlines(keepends=True), start=1):
         text = line.strip(b"\0\r\n ")

@@ -90,7 +90,11 @@ def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
     Raises:
         ConfigError, DataError, StorageError, BudgetError: what cannot work, before anything is spent.
     """
-    replay = ReplayProvider(read_table(spec.replay, spec, settings)) if spec.replay else None
+    replay = (
+        ReplayProvider(read_table(spec.replay, folder=spec.folder, settings=settings))
+        if spec.replay
+        else None
+    )
     prompts = _prompts(spec, settings)
     arms, table_digests = make_arms(spec, settings)
     plan = Plan(
@@ -117,7 +121,7 @@ def _prompts(spec: ExperimentSpec, settings: Settings) -> tuple[Prompt, ...]:
     written = spec.prompts
     source: object = written.source
     if spec.replay is not None and "prompts" not in spec.model_fields_set:
-        table = read_table(spec.replay, spec, settings)
+        table = read_table(spec.replay, folder=spec.folder, settings=settings)
         return datasets.prompts_of(table)
     local = spec.folder / written.source
     if local.exists():

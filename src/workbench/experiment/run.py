@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +31,7 @@ from workbench.settings import Settings
 from workbench.storage import locked, set_aside, writable_folder, write_text
 from workbench.types import Completion, Decision, Outcome
 
+_JOURNAL = "journal.jsonl"
 _LOOK_EVERY_S = 0.25
 
 State = Literal["running", "completed", "out of budget", "interrupted"]
@@ -60,13 +61,8 @@ async def run(
     *,
     settings: Settings | None = None,
     observer: Observer | None = None,
-    repair: bool = False,
-    fresh: bool = False,
 ) -> Run:
     """Run `spec`, or go on where a run of it ended, and analyse it. Experiments it learns from run first.
-
-    `repair` sets damaged lines of the journal aside instead of refusing to go on; `fresh` sets the whole
-    folder of an earlier run aside and begins anew.
 
     Raises:
         ConfigError, DataError, StorageError, BudgetError: found before anything is spent.
@@ -75,19 +71,35 @@ async def run(
     """
     settings = settings or Settings()
     for path in needed_experiments(spec):
-        await run(load_spec(path), settings=settings, observer=observer, repair=repair)
+        await run(load_spec(path), settings=settings, observer=observer)
+    with _alone(spec, settings) as folder:
+        writable_folder(folder)
+        plan = make_plan(spec, settings)
+        content = read_journal(folder / _JOURNAL)
+        execution = _Execution(plan, folder, content, observer or (lambda progress: None))
+        await execution.finish_calls()
+        return execution.conclude()
+
+
+def set_run_aside(spec: ExperimentSpec, settings: Settings) -> Path | None:
+    """Rename the folder of an earlier run, so that the next one begins anew; None where there is none."""
+    with _alone(spec, settings) as folder:
+        return set_aside(folder)
+
+
+def repair_journal(spec: ExperimentSpec, settings: Settings) -> int:
+    """Set damaged lines of the journal aside, so that the run can go on; returns how many."""
+    with _alone(spec, settings) as folder:
+        return set_damaged_aside(folder / _JOURNAL)
+
+
+@contextmanager
+def _alone(spec: ExperimentSpec, settings: Settings) -> Iterator[Path]:
+    """The folder of the run, which no other process may touch while the block runs."""
     folder = settings.runs_dir / spec.name
     busy = f"another process is running {spec.name!r} in {folder}; wait for it to end, or stop it"
     with locked(settings.runs_dir / f".{spec.name}.lock", busy=busy):
-        if fresh:
-            set_aside(folder)
-        writable_folder(folder)
-        plan = make_plan(spec, settings)
-        n_aside = set_damaged_aside(folder / "journal.jsonl") if repair else 0
-        content = read_journal(folder / "journal.jsonl")
-        execution = _Execution(plan, folder, content, observer or (lambda progress: None))
-        await execution.finish_calls()
-        return execution.conclude(n_aside)
+        yield folder
 
 
 class _Execution:
@@ -101,7 +113,8 @@ class _Execution:
         self._observer = observer
         self._done: dict[Key, Outcome] = {k: v for k, v in content.outcomes.items() if k in planned}
         self._n_resumed = len(self._done)
-        self._budget = Budget(plan.spec.budget_usd, spent_usd=content.spent_usd)
+        limit_usd = plan.spec.budget_usd
+        self._budget = None if limit_usd is None else Budget(limit_usd, spent_usd=content.spent_usd)
         self._comparisons = RunningComparisons(
             [arm.name for arm in plan.arms],
             plan.spec.control_arm,
@@ -116,7 +129,7 @@ class _Execution:
 
     async def finish_calls(self) -> None:
         """Make every call that is not done yet, as many at once as the spec allows."""
-        path, fingerprint = self._folder / "journal.jsonl", self._plan.fingerprint
+        path, fingerprint = self._folder / _JOURNAL, self._plan.fingerprint
         with Journal.open(path, fingerprint=fingerprint, content=self._content) as journal:
             self._save_state("running")
             try:
@@ -132,7 +145,15 @@ class _Execution:
         is_complete = len(self._done) == len(self._plan.calls)
         self._save_state("completed" if is_complete else "out of budget")
 
-    def conclude(self, n_set_aside: int) -> Run:
+    @property
+    def spent_usd(self) -> float:
+        """All that was paid, or may have been, in this session and those before; a replay costs nothing."""
+        if self._budget is not None:
+            return self._budget.spent_usd
+        paid = (outcome.cost_usd or 0.0 for outcome in self._done.values() if outcome.provider != "replay")
+        return self._content.in_flight_usd + sum(paid)
+
+    def conclude(self) -> Run:
         """Write the outcome table and the analysis."""
         spec, table = self._plan.spec, self._table()
         outcomes.write(table, self._folder / "outcomes.parquet")
@@ -152,8 +173,8 @@ class _Execution:
             analysis=analysis,
             state=self._state,
             n_resumed=self._n_resumed,
-            spent_usd=self._budget.spent_usd,
-            notes=tuple(self._notes(n_set_aside)),
+            spent_usd=self.spent_usd,
+            notes=tuple(self._notes()),
         )
 
     async def _work(self, waiting: Iterator[Call], client: Client, journal: Journal) -> None:
@@ -235,7 +256,7 @@ class _Execution:
                 n_total=len(self._plan.calls),
                 n_resumed=self._n_resumed,
                 n_errors=sum(outcome.error is not None for outcome in self._done.values()),
-                spent_usd=self._budget.spent_usd,
+                spent_usd=self.spent_usd,
                 budget_usd=self._plan.spec.budget_usd,
                 elapsed_s=now_s - self._started_s,
                 comparisons=self._comparisons.snapshot(),
@@ -248,26 +269,24 @@ class _Execution:
             "state": state,
             "n_done": len(self._done),
             "n_calls": len(self._plan.calls),
-            "spent_usd": self._budget.spent_usd,
+            "spent_usd": self.spent_usd,
         }
         write_text(self._folder / "run.json", json.dumps(record, indent=1))
 
-    def _notes(self, n_set_aside: int) -> Iterator[str]:
+    def _notes(self) -> Iterator[str]:
         n_calls = len(self._plan.calls)
         if self._n_resumed:
             yield f"{self._n_resumed} of {n_calls} calls were in the journal and were not made again"
         if self._content.in_flight_usd:
             in_flight_usd = self._content.in_flight_usd
             yield f"calls in flight at a kill may have cost {in_flight_usd:.6f} USD, which counts as spent"
-        if n_set_aside:
-            yield f"{n_set_aside} damaged lines of the journal were set aside"
         yield from (f"journal: dropped {what}" for what in self._content.dropped)
         if len(self._done) < n_calls:
             yield f"the budget ended the run: {n_calls - len(self._done)} of {n_calls} calls were not made"
 
 
 @asynccontextmanager
-async def _connected(plan: Plan, budget: Budget) -> AsyncIterator[Client]:
+async def _connected(plan: Plan, budget: Budget | None) -> AsyncIterator[Client]:
     """A client for every model of the plan, with a simulator started where one is needed."""
     spec = plan.spec
     async with AsyncExitStack() as stack:

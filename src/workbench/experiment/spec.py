@@ -115,7 +115,7 @@ class ExperimentSpec(_Strict):
     deadline_s: Annotated[float, Field(gt=0)] = 60.0
     seed: int = 0
     notebook: str = "02_compare_models.ipynb"
-    folder: Path = Field(default=Path(), exclude=True, description="where the YAML lies; paths start here")
+    file: Path = Field(default=Path("spec.yaml"), exclude=True, description="the YAML itself")
 
     @model_validator(mode="after")
     def _arms_are_distinct_and_known(self) -> Self:
@@ -125,6 +125,11 @@ class ExperimentSpec(_Strict):
         if self.control is not None and self.control not in names:
             raise ValueError(f"control {self.control!r} is not one of the arms {names}")
         return self
+
+    @property
+    def folder(self) -> Path:
+        """Where the YAML lies: paths in it start here."""
+        return self.file.parent
 
     @property
     def control_arm(self) -> str:
@@ -151,7 +156,12 @@ class TrainingSpec(_Strict):
     cost_weight: Annotated[float, Field(ge=0)] = 0.0
     options: dict[str, Scalar] = Field(default_factory=dict)
     seed: int = 0
-    folder: Path = Field(default=Path(), exclude=True, description="where the YAML lies; paths start here")
+    file: Path = Field(default=Path("spec.yaml"), exclude=True, description="the YAML itself")
+
+    @property
+    def folder(self) -> Path:
+        """Where the YAML lies: paths in it start here."""
+        return self.file.parent
 
 
 _FINGERPRINTED = ("prompts", "replay", "arms", "scorer", "decoding", "repeats", "seed")
@@ -177,7 +187,7 @@ def _parsed(model: type[_Spec], path: Path) -> _Spec:
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: a spec is a mapping of keys, such as name and question")
     try:
-        return model.model_validate(raw | {"folder": path.resolve().parent})
+        return model.model_validate(raw | {"file": path.resolve()})
     except ValidationError as exc:
         raise ConfigError("\n".join(f"{path}: {text}" for text in _explained(exc))) from exc
 
