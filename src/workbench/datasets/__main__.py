@@ -1,6 +1,7 @@
 """`python -m workbench.datasets` writes the embedded prompt set anew, with the same bytes each time."""
 
-from workbench.datasets.tasks import generate, to_jsonl
+from workbench.datasets.embedded import to_jsonl
+from workbench.datasets.generate import generate
 from workbench.settings import data_dir
 from workbench.storage import write_text
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from workbench.datasets.benchmarks import Benchmark, benchmarks, how_to_get
-from workbench.datasets.benchmarks import benchmark as find_benchmark
+from workbench.datasets.embedded import tasks
 from workbench.datasets.prompts import EMBEDDED
-from workbench.datasets.tasks import tasks
+from workbench.datasets.recorded import Benchmark, benchmarks, how_to_get
+from workbench.datasets.recorded import benchmark as find_benchmark
 from workbench.settings import data_dir
 
 

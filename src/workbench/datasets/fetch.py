@@ -11,8 +11,8 @@ import httpx
 import pandas as pd
 
 from workbench import outcomes
-from workbench.datasets.benchmarks import Benchmark, OriginalFile, benchmark, cached_table, how_to_get
 from workbench.datasets.originals import CONVERTERS
+from workbench.datasets.recorded import Benchmark, OriginalFile, benchmark, cached_table, how_to_get
 from workbench.errors import ChecksumError, DataError
 from workbench.settings import Settings
 from workbench.storage import locked, safe_name, writable_folder, write_atomically

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from workbench.datasets.benchmarks import benchmarks, load_benchmark
-from workbench.datasets.tasks import tasks as embedded_tasks
-from workbench.errors import DataError
+from workbench.datasets.embedded import tasks as embedded_tasks
+from workbench.datasets.recorded import benchmarks, load_benchmark
+from workbench.errors import DataError, InsufficientDataError
 from workbench.storage import read_bytes
 from workbench.types import Prompt
 
@@ -54,6 +54,19 @@ def load_prompts(
     if not prompts:
         raise DataError(f"{name_or_path} has no prompts")
     return prompts if n is None else _sample(prompts, n, seed=seed)
+
+
+def prompts_of(table: pd.DataFrame) -> tuple[Prompt, ...]:
+    """The prompts of an outcome table, each once, in order; rows without a `prompt` are left out.
+
+    Raises:
+        DataError: the table has no column `prompt`, or gives one id two texts.
+        InsufficientDataError: no row has a prompt.
+    """
+    prompts = _prompts(_columns(table, "the outcome table"))
+    if not prompts:
+        raise InsufficientDataError("the outcome table keeps no prompts, so they cannot be asked again")
+    return prompts
 
 
 def _table(name_or_path: str | Path) -> pd.DataFrame:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench.datasets.benchmarks import Benchmark
 from workbench.datasets.originals import omnisbench, routellm, routerbench, zeroeval
+from workbench.datasets.recorded import Benchmark
 
 Converter = Callable[[Benchmark, Path], pd.DataFrame]
 """(benchmark, folder with its original files) -> an outcome table with `arm` = `model`."""

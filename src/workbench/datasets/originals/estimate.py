@@ -1,6 +1,6 @@
 """Tokens and cost of a source that recorded neither: 4 characters a token, at a stated price."""
 
-from workbench.datasets.benchmarks import Benchmark
+from workbench.datasets.recorded import Benchmark
 from workbench.errors import DataError
 
 CHARACTERS_PER_TOKEN = 4

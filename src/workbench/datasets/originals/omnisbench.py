@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.datasets.benchmarks import Benchmark
+from workbench.datasets.recorded import Benchmark
 
 _RUNS = (Path("runs/2026-08-19/results.json"), Path("runs/fresh-16k-2026-08-20/results.json"))
 _PROMPTS = (Path("data/humaneval.jsonl"), Path("data/gsm8k.jsonl"))

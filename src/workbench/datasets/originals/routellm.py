@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.datasets.benchmarks import Benchmark
 from workbench.datasets.originals.estimate import cost_usd, tokens
+from workbench.datasets.recorded import Benchmark
 
 _EVALS = Path("routellm/evals")
 _MODELS = ("gpt-4-1106-preview", "mistralai/Mixtral-8x7B-Instruct-v0.1")

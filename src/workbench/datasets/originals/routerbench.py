@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench.datasets.benchmarks import Benchmark
+from workbench.datasets.recorded import Benchmark
 
 _FILE = Path("research/problems/llm_router/resources/reference_data.csv")
 _COST = "|total_cost"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from workbench.datasets.benchmarks import Benchmark
 from workbench.datasets.originals.estimate import cost_usd, tokens
+from workbench.datasets.recorded import Benchmark
 
 _RESULTS = Path("result_dirs")
 _TASKS = {"crux": "question", "gsm": "question", "math-l5": "problem"}
