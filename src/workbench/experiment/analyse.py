@@ -97,13 +97,19 @@ def analyse(
     Raises:
         ConfigError: an arm, the control or the metric is not in the table.
         DataError: the table is not an outcome table.
-        InsufficientDataError: no rows, or fewer than two prompts shared with the control.
+        InsufficientDataError: no rows, an arm without scores, or fewer than two prompts shared with the
+            control.
     """
     if not 0.0 < alpha < 1.0:
         raise ConfigError(f"alpha is {alpha}; it must be between 0 and 1, such as 0.05")
     observed = scores(table, metric=metric, arms=arms)
     if control not in observed.arms:
         raise ConfigError(f"the control {control!r} is not an arm; the arms are {', '.join(observed.arms)}")
+    for arm in observed.arms:
+        if observed.n_prompts(arm) == 0:
+            raise InsufficientDataError(
+                f"no answer of arm {printable(arm)} has a score; score it, or leave it out"
+            )
     drafts = [_compared(observed, arm, control, alpha=alpha) for arm in observed.arms if arm != control]
     adjusted = holm([draft.p_value for draft in drafts])
     return Analysis(
@@ -136,7 +142,7 @@ def by_task(
     for task, part in table.groupby("task", sort=True):
         present = [arm for arm in names if (part["arm"] == arm).any()]
         observed = scores(part, metric=metric, arms=present)
-        for arm in observed.arms:
+        for arm in (name for name in observed.arms if observed.n_prompts(name)):
             quality = _quality(observed, arm, alpha=alpha)
             rows.append((task, arm, observed.n_prompts(arm), quality.value, quality.low, quality.high))
     return pd.DataFrame(rows, columns=columns)

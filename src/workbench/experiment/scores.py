@@ -18,10 +18,10 @@ _FEW_CLUSTERS = 20
 class Scores:
     """What was observed, per prompt.
 
-    `rows` are the scored rows and the errors, one a call; `quality` and `cost_usd` are
-    [prompts x arms] means over repeats, NaN where an arm did not see a prompt (or the cost of one of
-    its calls is unknown), `cost_usd` None where no cost is known; `clusters` is [prompts] a number
-    for each prompt, None where prompts stand alone; `is_binary`: every score is 0 or 1, of one call.
+    `rows` are the calls of the arms, errors with quality 0. `quality` and `cost_usd` are [prompts x
+    arms] means over repeats, NaN where an arm has none (for a cost: where that of one of its calls is
+    unknown); `cost_usd` is None where no cost is known. `clusters` is [prompts] a number for each
+    prompt, None where prompts stand alone. `is_binary`: every score is 0 or 1, of one call.
     """
 
     arms: tuple[str, ...]
@@ -33,11 +33,11 @@ class Scores:
     warnings: tuple[str, ...]
 
     def shared(self, arm: str, control: str) -> pd.Index:
-        """The prompts that both saw."""
+        """The prompts that both have a score for."""
         return self.quality.index[self.quality[arm].notna() & self.quality[control].notna()]
 
     def n_prompts(self, arm: str) -> int:
-        """How many prompts `arm` saw."""
+        """How many prompts `arm` has a score for."""
         return int(self.quality[arm].notna().sum())
 
 
@@ -47,20 +47,15 @@ def scores(table: pd.DataFrame, *, metric: str, arms: Sequence[str] | None) -> S
     Raises:
         ConfigError: an arm or the metric is not in the table.
         DataError: the table is not an outcome table, or the metric is not in [0, 1].
-        InsufficientDataError: it has no rows, or an arm has no scored one.
+        InsufficientDataError: it has no rows.
     """
     rows = _rows(table, metric=metric)
     names = _arm_names(rows, arms)
     rows = rows[rows["arm"].isin(names)]
     is_error, is_unscored = rows["error"].notna(), rows["error"].isna() & rows["quality"].isna()
     notes = [*_noted(rows[is_error], names, _ERRORS), *_noted(rows[is_unscored], names, _UNSCORED)]
-    rows = rows.assign(quality=rows["quality"].mask(is_error, 0.0))[~is_unscored]
-    for arm in names:
-        if not (rows["arm"] == arm).any():
-            raise InsufficientDataError(
-                f"arm {printable(arm)} has no scored answer; score it, or leave it out"
-            )
-    quality = outcomes.pivot(rows)[list(names)]
+    rows = rows.assign(quality=rows["quality"].mask(is_error, 0.0))
+    quality = outcomes.pivot(rows)[list(names)].dropna(how="all")
     clusters = _clusters(rows, quality.index)
     return Scores(
         arms=names,
@@ -69,7 +64,7 @@ def scores(table: pd.DataFrame, *, metric: str, arms: Sequence[str] | None) -> S
         cost_usd=_costs(rows, names),
         clusters=clusters,
         is_binary=not rows.duplicated(["prompt_id", "arm"]).any()
-        and bool(rows["quality"].isin([0.0, 1.0]).all()),
+        and bool(rows["quality"].dropna().isin([0.0, 1.0]).all()),
         warnings=(*notes, *_unshared(quality), *_unpriced(rows, names), *_few(clusters)),
     )
 
@@ -148,8 +143,8 @@ def _unshared(quality: pd.DataFrame) -> list[str]:
         return []
     counts = ", ".join(f"{printable(str(arm))} {n:,}" for arm, n in seen.items())
     return [
-        f"the arms saw different prompts (of {len(quality):,}: {counts}); "
-        "a comparison uses those that both saw"
+        f"the arms have scores for different prompts (of {len(quality):,}: {counts}); "
+        "a comparison uses those that both have"
     ]
 
 
