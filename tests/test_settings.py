@@ -39,7 +39,7 @@ LOOKS: dict[str, Callable[[Secret], object]] = {
     "dataclass": lambda key: repr(Account(key)),
     "copy": lambda key: repr(vars(copy.copy(key))),
     "deepcopy": lambda key: repr(copy.deepcopy({"key": key})),
-    "getstate": lambda key: repr(key.__getstate__()),  # type: ignore[attr-defined]  # since Python 3.11
+    "getstate": lambda key: repr(key.__getstate__()),
     "pydantic": lambda key: (
         repr(Form(key=key)) + Form(key=key).model_dump_json() + repr(Form(key=key).model_dump())
     ),

@@ -155,7 +155,8 @@ def test_a_table_of_models_needs_no_arm() -> None:
 async def test_a_recorded_benchmark_keeps_its_mean_qualities(shared_data: Path, name: str) -> None:
     table = outcomes.read(shared_data / f"{name}.parquet")
     provider = ReplayProvider(table)
-    prompts = {row.prompt_id: Prompt(row.prompt_id, row.prompt) for row in table.itertuples()}
+    pairs = zip(table["prompt_id"].tolist(), table["prompt"].tolist(), strict=True)
+    prompts = {prompt_id: Prompt(prompt_id, text) for prompt_id, text in pairs}
     means = outcomes.pivot(table).mean()
     for model in provider.models:
         asked = table.loc[table["arm"] == model, "prompt_id"]

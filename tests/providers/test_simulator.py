@@ -129,7 +129,7 @@ async def test_the_seed_of_the_request_chooses_the_draw(http: httpx.AsyncClient)
 
 
 async def test_a_failure_that_passes_is_mended_by_one_retry(http: httpx.AsyncClient) -> None:
-    seen = Counter[int]()
+    seen: Counter[int] = Counter()
     for seed in range(40):
         first, second = await ask(http, "sim-fickle", seed=seed), await ask(http, "sim-fickle", seed=seed)
         seen[first.status_code] += 1
