@@ -6,6 +6,7 @@ run, also when a cell timed out, the kernel died or the run was stopped.
 
 import asyncio
 import json
+import logging
 import math
 import os
 import signal
@@ -39,6 +40,8 @@ OnCell = Callable[[int, int], None]
 
 _BANNER_TAG = "workbench-state"
 _AUTOSAVE_S = 5.0
+_SILENT = logging.getLogger("workbench.batch.nbclient")
+_SILENT.setLevel(logging.CRITICAL)  # what nbclient logs as an error, we raise as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,12 @@ def execute(
     with locked(output.with_name(f".{output.name}.lock"), busy=busy):
         run = _Run(prepared, output=output, on_cell=on_cell or (lambda number, n_cells: None))
         run.save("running", cell=0)
-        with _precise_warnings():
-            ending = asyncio.run(run.execute(cwd=cwd or Path.cwd(), timeout_s=math.ceil(timeout_s)))
+        try:
+            with _precise_warnings():
+                ending = asyncio.run(run.execute(cwd=cwd or Path.cwd(), timeout_s=math.ceil(timeout_s)))
+        except BaseException as exc:
+            run.finish(_Ending("failed", run.cell, f"{type(exc).__name__} outside the notebook"))
+            raise
         run.finish(ending)
     if ending.signum is not None:
         raise KeyboardInterrupt if ending.signum == signal.SIGINT else SystemExit(128 + ending.signum)
@@ -161,6 +168,7 @@ class _Run:
         self._started = datetime.now(UTC)
         self._last_save = self._started
         self._n_cells = self._number(len(node.cells) - 1)
+        self.cell = 0
         for cell in node.cells:
             cell.metadata["papermill"] = {"status": "pending"}
             if cell.cell_type == "code":
@@ -170,7 +178,7 @@ class _Run:
         """Run every cell in order, in a kernel that is gone afterwards whatever happens."""
         with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
             manager = _own_kernel_manager(Path(sockets))
-            client = NotebookClient(self._node, km=manager, timeout=timeout_s)
+            client = NotebookClient(self._node, km=manager, timeout=timeout_s, log=_SILENT)
             index = 0
             stop = _Stop()
             try:
@@ -194,6 +202,7 @@ class _Run:
         cell = self._node.cells[index]
         number = self._number(index)
         begun = datetime.now(UTC)
+        self.cell = number
         cell.metadata["papermill"] = {
             "status": "running",
             "start_time": begun.isoformat(),

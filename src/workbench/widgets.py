@@ -60,6 +60,15 @@ class ProgressPanel:
         self._bar.value = progress.n_done / progress.n_total if progress.n_total else 1.0
         self._text.value = _body(self._title, progress)
 
+    @property
+    def text(self) -> str:
+        """The HTML below the bar, as it was drawn last."""
+        return str(self._text.value)
+
+    def static(self, *, stopped: bool = False) -> str:
+        """The last state as plain HTML."""
+        return static_html(self._title, self._last, stopped=stopped)
+
     def show(self) -> None:
         """Display the panel below the cell that calls this."""
         self._text.value = f"<b>{escape(self._title)}</b>: waiting for the first answer"
@@ -69,7 +78,7 @@ class ProgressPanel:
         """Leave the last state, or `progress`, as plain HTML in the place of the widget."""
         self._last = progress or self._last
         if self._handle is not None:
-            self._handle.update(HTML(static_html(self._title, self._last, stopped=stopped)))
+            self._handle.update(HTML(self.static(stopped=stopped)))
             self._handle = None
         self._box.close()
         self._text.close()

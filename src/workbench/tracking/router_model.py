@@ -17,9 +17,9 @@ from mlflow.types import ColSpec, DataType, Schema
 
 from workbench.errors import ConfigError, DataError
 from workbench.redaction import refuse_secrets
+from workbench.routing import checkpoint
 from workbench.routing.base import Router
 from workbench.routing.decide import Predictor
-from workbench.routing.registry import torch_module
 from workbench.storage import read_bytes, write_text
 from workbench.tracking.record import checked_params, finite
 from workbench.tracking.runs import experiment_named
@@ -72,7 +72,7 @@ def log_router(
         CheckpointError: the checkpoint cannot be read.
         TrackingError: the store did not take the model.
     """
-    router = _checkpoint().load(router) if isinstance(router, Path) else router
+    router = checkpoint.load(router) if isinstance(router, Path) else router
     chosen = list(candidates) or _known_models(router)
     texts = checked_params({"router": router.name, **params})
     numbers, _ = finite(metrics)
@@ -132,14 +132,14 @@ def _load_pyfunc(data_path: str) -> RoutedTable:
     """MLflow calls this by its name to load the model; what it reads is data, never a pickle."""
     folder = Path(data_path)
     candidates = json.loads(read_bytes(folder / _CANDIDATES, purpose="candidates of a router"))
-    return RoutedTable(_checkpoint().load(folder / _CHECKPOINT), candidates)
+    return RoutedTable(checkpoint.load(folder / _CHECKPOINT), candidates)
 
 
 def _save(router: Router, folder: Path, *, candidates: Sequence[str], input_example: Sequence[str]) -> Path:
     """The folder of the MLflow model: our checkpoint, and who loads it."""
     content = folder / "router"
     content.mkdir()
-    _checkpoint().save(router, content / _CHECKPOINT)
+    checkpoint.save(router, content / _CHECKPOINT)
     write_text(content / _CANDIDATES, json.dumps(candidates))
     saved = folder / "model"
     mlflow.pyfunc.save_model(
@@ -158,7 +158,3 @@ def _known_models(router: Router) -> list[str]:
     if not isinstance(router, Predictor):
         raise ConfigError(f"router {router.name} knows no models of its own; name its candidates")
     return list(router.models.model_ids)
-
-
-def _checkpoint() -> Any:  # the module of the checkpoints, which is loaded late because it may need torch
-    return torch_module("workbench.routing.checkpoint", "a saved router")

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import sqlite3
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -92,10 +93,16 @@ def prepare(uri: str, *, tell: Tell | None = None) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let MLflow print nothing, wait for nobody, and log warnings only, while the block runs."""
+    """Let MLflow print nothing, wait for nobody, and log warnings only, while the block runs.
+
+    One warning is silenced: MLflow's own tables use a loader that SQLAlchemy 2.1 wants rid of.
+    """
     loggers = {name: logging.getLogger(name) for name in ("mlflow", "alembic")}
     levels = {name: logger.level for name, logger in loggers.items()}
-    with _environment(_ENVIRONMENT):
+    with _environment(_ENVIRONMENT), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="The ``noload`` loader strategy", category=DeprecationWarning
+        )
         for logger in loggers.values():
             logger.setLevel(logging.WARNING)
         try:

@@ -1,0 +1,113 @@
+"""The live panel: what it shows, that hostile names stay text, and what stays of it in a saved notebook."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from workbench.experiment.progress import Progress, RunningComparison
+from workbench.stats.estimate import Estimate
+
+widgets = pytest.importorskip("workbench.widgets", reason="the extra 'notebooks' is not installed")
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+
+
+def progress(n_done: int = 50, **changes: object) -> Progress:
+    comparison = RunningComparison("large", "small", 25, Estimate(0.1, 0.02, 0.18))
+    fields = {
+        "n_done": n_done, "n_total": 100, "n_resumed": 10, "n_errors": 1, "spent_usd": 0.5,
+        "budget_usd": 2.0, "elapsed_s": 20.0, "comparisons": (comparison,),
+    }  # fmt: skip
+    return Progress(**(fields | changes))  # type: ignore[arg-type]
+
+
+class _Tags(HTMLParser):
+    """Every element with its attributes, and whether all are closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in ("br", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_panel_tells_calls_money_rate_and_interval() -> None:
+    html = widgets.static_html("Is B better?", progress())
+    assert "50 of 100 calls (10 from before) · 1 error" in html
+    assert "20.0 s so far, 2.0 calls/s, about 25.0 s to go" in html
+    assert "spent $0.5000 of $2.00" in html
+    assert "+0.100 [+0.020, +0.180]" in html
+    assert "width:50.0%" in html
+
+
+def test_the_interval_is_drawn_to_scale() -> None:
+    lines = [tag for tag in _Tags(widgets.static_html("", progress())).seen if tag[0] == "line"]
+    x1, x2 = float(lines[1][1]["x1"] or 0), float(lines[1][1]["x2"] or 0)
+    assert (x1, x2) == pytest.approx(
+        (122.4, 141.6)
+    )  # 240 px from -1 to 1: (0.02 + 1) * 120, (0.18 + 1) * 120
+
+
+def test_hostile_names_stay_text() -> None:
+    hostile = RunningComparison(HOSTILE, HOSTILE, 1, None)
+    tags = _Tags(widgets.static_html(HOSTILE, progress(comparisons=(hostile,))))
+    assert tags.open == []
+    assert not {"script", "img"} & {tag for tag, _ in tags.seen}
+    assert not [name for _, attributes in tags.seen for name in attributes if name.startswith("on")]
+
+
+def test_five_updates_a_second_are_drawn_and_the_last_state_is_kept() -> None:
+    now_s = [0.0]
+    panel = widgets.ProgressPanel("t", clock=lambda: now_s[0])
+    drawn = []
+    for step in range(100):
+        now_s[0] = step / 100
+        panel(progress(step))
+        drawn.append(panel.text)
+    assert len(set(drawn)) == 5
+    assert "99 of 100 calls" in panel.static()
+    panel.close()
+
+
+def test_an_unfinished_or_empty_run_says_so() -> None:
+    assert "broke off here" in widgets.static_html("t", progress(), stopped=True)
+    assert "nothing was run" in widgets.static_html("t", None)
+    assert "took 20.0 s" in widgets.static_html("t", progress(100))
+
+
+@pytest.mark.slow
+def test_a_saved_notebook_shows_the_finished_panel_without_a_kernel(tmp_path: Path) -> None:
+    batch = pytest.importorskip("workbench.batch")
+    nbconvert = pytest.importorskip("nbconvert")
+    import nbformat
+
+    cells = ["n = 1", _CELL]
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    node.cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(node, tmp_path / "panel.ipynb")
+    output = batch.execute(tmp_path / "panel.ipynb", parameters={}, output=tmp_path / "notebook.ipynb")
+    outputs = nbformat.read(output, as_version=4).cells[1].outputs
+    assert [list(item.data) for item in outputs] == [["text/html", "text/plain"]]
+    html, _ = nbconvert.HTMLExporter(sanitize_html=True).from_filename(str(output))
+    assert "100 of 100 calls" in html
+    assert "<svg" in outputs[0].data["text/html"]
+
+
+_CELL = """
+from workbench.experiment.progress import Progress
+from workbench.stats.estimate import Estimate
+from workbench.experiment.progress import RunningComparison
+from workbench.widgets import ProgressPanel
+comparison = RunningComparison("a", "b", 9, Estimate(0.1, 0.02, 0.18))
+with ProgressPanel("Is B better?") as panel:
+    for done in (0, 50, 100):
+        panel(Progress(done, 100, 0, 0, 0.1, None, 3.0, (comparison,)))
+"""
