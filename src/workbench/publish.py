@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from workbench import __version__
 from workbench.errors import MissingExtraError, TrackingError
 from workbench.experiment.run import Run
-from workbench.experiment.spec import ArmSpec, ExperimentSpec
+from workbench.experiment.spec import ArmSpec, ExperimentSpec, TrainingSpec
 from workbench.experiment.training import Training
+from workbench.outcomes import digest
 from workbench.routing.evaluate import Leaderboard
 from workbench.settings import Settings, project_dir
-from workbench.storage import write_atomically, write_text
+from workbench.storage import write_bytes, write_text
 
 if TYPE_CHECKING:
-    from workbench.tracking import LoggedRouter, TrackedRun
+    from workbench.tracking import TrackedRun
 
 Tell = Callable[[str], None]
 
@@ -36,15 +38,7 @@ class Published:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedRouter:
-    """Where a trained router can be loaded from in MLflow. None: it is not there, and `warnings` says why."""
-
-    logged: "LoggedRouter | None"
-    warnings: tuple[str, ...] = ()
-
-
-def publish(run: Run, *, settings: Settings | None = None, tell: Tell | None = None) -> Published:
+def publish(run: Run | Training, *, settings: Settings | None = None, tell: Tell | None = None) -> Published:
     """Write the report, plots and spec of `run` into its folder, and log the folder to MLflow.
 
     `tell` is given a line when something takes long.
@@ -65,58 +59,60 @@ def publish(run: Run, *, settings: Settings | None = None, tell: Tell | None = N
     return Published(report, tracked, tuple(warnings))
 
 
-def publish_router(
-    training: Training, *, settings: Settings | None = None, tell: Tell | None = None
-) -> PublishedRouter:
-    """Keep a trained router in MLflow as a model, with how it fared beside its baselines."""
-    settings = settings or Settings()
-    try:
-        from workbench import tracking
+def publish_router(training: Training, *, settings: Settings | None = None, tell: Tell | None = None) -> str:
+    """Keep a trained router in MLflow as a model; returns the URI to load it from.
 
-        logged = tracking.log_router(
-            training.checkpoint,
-            uri=tracking.store_uri(settings),
-            name=training.spec.name,
-            params=_training_parameters(training),
-            metrics=_leaderboard_metrics(training.leaderboard),
-            input_example=[prompt.text for prompt in training.leaderboard.scored.data.prompts[:2]],
-            tell=tell,
-        )
-    except MissingExtraError as exc:
-        return PublishedRouter(None, (f"not in MLflow: {exc}",))
-    except TrackingError as exc:
-        return PublishedRouter(None, (f"not in MLflow: {exc}. The router is kept in {training.checkpoint}",))
-    return PublishedRouter(logged)
+    Raises:
+        MissingExtraError: MLflow is not installed. TrackingError: the store did not take it.
+    """
+    from workbench import tracking  # an extra, and takes two seconds to import
+
+    logged = tracking.log_router(
+        training.checkpoint,
+        uri=tracking.store_uri(settings or Settings()),
+        name=training.spec.name,
+        params=_training_parameters(training),
+        metrics=_leaderboard_metrics(training.leaderboard),
+        input_example=[prompt.text for prompt in training.leaderboard.scored.data.prompts[:2]],
+        tell=tell,
+    )
+    return logged.model_uri
 
 
-def spec_yaml(spec: ExperimentSpec) -> str:
+def spec_yaml(spec: ExperimentSpec | TrainingSpec) -> str:
     """The spec as YAML, with every default written out."""
     return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _write_report(run: Run) -> Path:
+def _write_report(run: Run | Training) -> Path:
     from workbench import plots, report  # matplotlib is an extra
 
     written = spec_yaml(run.spec)
     write_text(run.folder / "spec.yaml", written)
+    figures = {"quality_cost": plots.quality_cost(run.analysis)}
     if run.analysis.comparisons:
-        forest = plots.png(plots.forest(run.analysis))
-        write_atomically(run.folder / "plots" / "differences.png", lambda file: file.write(forest))
-    scatter = plots.png(plots.quality_cost(run.analysis))
-    write_atomically(run.folder / "plots" / "quality_cost.png", lambda file: file.write(scatter))
-    page = report.html(run.analysis, run.table, spec_yaml=written, how_to_reproduce=_command(run))
+        figures["differences"] = plots.forest(run.analysis)
+    for name, figure in figures.items():
+        write_bytes(run.folder / "plots" / f"{name}.png", plots.png(figure))
+    page = report.html(
+        run.analysis,
+        run.table,
+        spec_yaml=written,
+        how_to_reproduce=_command(run),
+        provenance={"workbench": __version__, "outcomes sha256": digest(run.table)},
+    )
     write_text(run.folder / "report.html", page)
     return run.folder / "report.html"
 
 
-def _track(run: Run, settings: Settings, tell: Tell | None) -> "TrackedRun":
-    from workbench import tracking  # mlflow is an extra, and takes two seconds to import
+def _track(run: Run | Training, settings: Settings, tell: Tell | None) -> "TrackedRun":
+    from workbench import tracking  # an extra, and takes two seconds to import
 
     return tracking.log_experiment(
         run.folder,
         name=run.spec.name,
         question=run.spec.question,
-        params=parameters(run),
+        params=parameters(run) if isinstance(run, Run) else _training_parameters(run),
         analysis=run.analysis,
         table=run.table,
         uri=tracking.store_uri(settings),
@@ -156,9 +152,10 @@ def _parameter_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_. /-]", "_", name)
 
 
-def _command(run: Run) -> str:
+def _command(run: Run | Training) -> str:
     file, home = run.spec.file, project_dir()
-    return f"workbench run {file.relative_to(home) if file.is_relative_to(home) else file.name}"
+    verb = "run" if isinstance(run, Run) else "train"
+    return f"workbench {verb} {file.relative_to(home) if file.is_relative_to(home) else file.name}"
 
 
 def _training_parameters(training: Training) -> dict[str, str | int | float]:
@@ -166,7 +163,7 @@ def _training_parameters(training: Training) -> dict[str, str | int | float]:
     return {
         "question": spec.question,
         "fit_on": spec.fit_on.outcomes,
-        "data_sha256": training.data_digest[:16],
+        "data_sha256": training.fitted_on_sha256[:16],
         "folds": spec.folds,
         "cost_weight": spec.cost_weight,
         "seed": spec.seed,

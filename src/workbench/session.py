@@ -1,6 +1,7 @@
 """What a person at a terminal gets: experiments run, notebooks executed, and what came of it."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -22,8 +23,8 @@ async def demo(*, fresh: bool) -> None:
     """The main job on the embedded default: record a fleet, train a router on it, compare, decide, track."""
     console = terminal.console()
     console.print(
-        "Simulated models (tables of probabilities, not language models) answer 720 small tasks over real\n"
-        "HTTP on this machine. Two routers learn from one half of the prompts; the other half decides.\n"
+        "Simulated models (tables of probabilities, not language models) answer 720 small tasks over real "
+        "HTTP on this machine. Two routers learn from one half of the prompts, and the other half decides.\n"
     )
     spec_path = experiments_dir() / _DEMO
     if fresh:
@@ -31,9 +32,9 @@ async def demo(*, fresh: bool) -> None:
     await run_in_terminal(spec_path, fresh=fresh)
     console.print(
         "\n[bold]Next[/]\n"
-        "  workbench run experiments/compare_models.yaml   the same as a notebook, executed and tracked\n"
-        "  workbench ui                                    look at the runs in MLflow\n"
-        "  workbench train experiments/router.yaml         train a router, and measure it beside baselines",
+        "  workbench run experiments/compare_models.yaml   the same, as a notebook\n"
+        "  workbench train experiments/router.yaml         a router beside baselines\n"
+        "  workbench ui                                    look at it all in MLflow"
     )
 
 
@@ -43,7 +44,7 @@ async def run_in_terminal(spec_path: Path, *, fresh: bool = False, repair: bool 
     prepare(spec, fresh=fresh, repair=repair)
     with terminal.progress(console) as observer:
         finished = await run(spec, settings=settings, observer=observer)
-    published = publish(finished, settings=settings, tell=lambda line: console.print(line, style="dim"))
+    published = publish(finished, settings=settings, tell=partial(console.print, style="dim"))
     _print_analysis(console, finished.analysis)
     for note in finished.notes:
         console.print(f"note: {note}", style="dim")
@@ -58,11 +59,12 @@ async def train_in_terminal(spec_path: Path) -> None:
     console.print(f"\n{spec.question}")
     console.print(terminal.leaderboard_table(trained.leaderboard))
     console.print(f"router {trained.checkpoint}", soft_wrap=True)
-    kept = publish_router(trained, settings=settings, tell=lambda line: console.print(line, style="dim"))
-    if kept.logged is not None:
-        console.print(f"MLflow model {kept.logged.model_uri}", soft_wrap=True)
-    for warning in kept.warnings:
-        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+    _print_verdicts(console, trained.analysis)
+    tell = partial(console.print, style="dim")
+    published = publish(trained, settings=settings, tell=tell)
+    if published.tracked is not None:
+        console.print(f"model {publish_router(trained, settings=settings, tell=tell)}")
+    _print_places(console, published)
 
 
 def run_notebook(
@@ -123,7 +125,7 @@ def open_ui(*, port: int) -> None:
 
     console = terminal.console()
     uri = tracking.store_uri(Settings())
-    with tracking.open_ui(uri, port=port, tell=lambda line: console.print(line, style="dim")) as server:
+    with tracking.open_ui(uri, port=port, tell=partial(console.print, style="dim")) as server:
         console.print(f"MLflow is at {server.url}; stop it with Ctrl-C")
         server.wait()
 
@@ -131,6 +133,10 @@ def open_ui(*, port: int) -> None:
 def _print_analysis(console: Console, analysis: Analysis) -> None:
     console.print()
     console.print(terminal.result_table(analysis))
+    _print_verdicts(console, analysis)
+
+
+def _print_verdicts(console: Console, analysis: Analysis) -> None:
     console.print()
     for line in terminal.verdicts(analysis):
         console.print(line)

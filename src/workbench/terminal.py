@@ -70,8 +70,10 @@ def progress(shown_on: Console) -> Iterator[Observer]:
 
 
 def result_table(analysis: Analysis) -> Table:
-    """What each arm did: one row an arm, names to the left and numbers to the right."""
-    return table(result_rows.HEADER, result_rows.rows(analysis))
+    """What each arm did: one row an arm. The number of prompts is in the verdicts, to save the width."""
+    shown = [place for place, name in enumerate(result_rows.HEADER) if name != "prompts"]
+    rows = ([row[place] for place in shown] for row in result_rows.rows(analysis))
+    return table([result_rows.HEADER[place] for place in shown], rows)
 
 
 def verdicts(analysis: Analysis) -> Iterator[Text]:
@@ -127,12 +129,17 @@ def download(shown_on: Console, name: str) -> Iterator[OnProgress]:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A plain table: the first column to the left, the others to the right, no control characters."""
+    """A plain table: the first column to the left, the others to the right; only headers are broken.
+
+    No cell can steer the terminal: control characters are taken out.
+    """
+    cells = [[Text(printable(cell), no_wrap=True) for cell in row] for row in rows]
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(header):
-        drawn.add_column(name, justify="right" if position else "left")
-    for row in rows:
-        drawn.add_row(*(Text(printable(cell)) for cell in row))
+        width = max((row[position].cell_len for row in cells), default=0)
+        drawn.add_column(name, justify="right" if position else "left", min_width=width)
+    for row in cells:
+        drawn.add_row(*row)
     return drawn
 
 

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from workbench import outcomes
+from workbench.experiment.analyse import Analysis, analyse, to_json
 from workbench.experiment.arms import needed_experiments, read_table
 from workbench.experiment.progress import Observer
 from workbench.experiment.run import run
@@ -16,17 +20,25 @@ from workbench.routing.training_data import from_table
 from workbench.settings import Settings
 from workbench.storage import writable_folder, write_text
 
+_CONTROL = "best_single"
+
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A trained router, the file that it is saved in, and how it fared on prompts that it had not seen."""
+    """A trained router, the file that it is saved in, and how it fared on prompts that it had not seen.
+
+    `table` is the outcome table of those prompts, with the routers as its arms, and `analysis` compares
+    each of them with the best single model.
+    """
 
     spec: TrainingSpec
     folder: Path
     router: Router
     checkpoint: Path
     leaderboard: Leaderboard
-    data_digest: str
+    table: pd.DataFrame
+    analysis: Analysis
+    fitted_on_sha256: str
 
 
 async def train(
@@ -43,14 +55,47 @@ async def train(
     for path in needed_experiments(spec):
         await run(load_spec(path), settings=settings, observer=observer)
     folder = writable_folder(settings.runs_dir / spec.name)
-    table = read_table(spec.fit_on, folder=spec.folder, settings=settings)
+    recorded = read_table(spec.fit_on, folder=spec.folder, settings=settings)
     options = dict(spec.options)
-    router = fit(spec.kind, from_table(table), seed=spec.seed, cost_weight=spec.cost_weight, **options)
-    path = folder / "router.ckpt"
-    checkpoint.save(router, path)
-    leaderboard = cross_validate(table, folds=spec.folds, contenders=_contenders(spec), seed=spec.seed)
-    write_text(folder / "leaderboard.csv", leaderboard.table.to_csv(index=False))
-    return Training(spec, folder, router, path, leaderboard, outcomes.digest(table))
+    router = fit(spec.kind, from_table(recorded), seed=spec.seed, cost_weight=spec.cost_weight, **options)
+    checkpoint.save(router, folder / "router.ckpt")
+    board = cross_validate(recorded, folds=spec.folds, contenders=_contenders(spec), seed=spec.seed)
+    table = decided(board)
+    analysis = analyse(table, question=spec.question, control=_CONTROL)
+    outcomes.write(table, folder / "outcomes.parquet")
+    write_text(folder / "analysis.json", to_json(analysis))
+    write_text(folder / "leaderboard.csv", board.table.to_csv(index=False))
+    return Training(
+        spec=spec,
+        folder=folder,
+        router=router,
+        checkpoint=folder / "router.ckpt",
+        leaderboard=board,
+        table=table,
+        analysis=analysis,
+        fitted_on_sha256=outcomes.digest(recorded),
+    )
+
+
+def decided(board: Leaderboard) -> pd.DataFrame:
+    """An outcome table with the routers as arms: what the model that each chose had made of each prompt."""
+    data = board.scored.data
+    rows = np.arange(len(data.prompts))
+    parts = [
+        pd.DataFrame(
+            {
+                "prompt_id": [prompt.prompt_id for prompt in data.prompts],
+                "prompt": [prompt.text for prompt in data.prompts],
+                "task": [prompt.task for prompt in data.prompts],
+                "arm": said.router,
+                "model": np.array(data.model_ids)[said.choice],
+                "quality": data.quality[rows, said.choice],
+                "cost_usd": data.cost_usd[rows, said.choice],
+            }
+        )
+        for said in board.predictions
+    ]
+    return outcomes.validate(pd.concat(parts, ignore_index=True))
 
 
 def _contenders(spec: TrainingSpec) -> list[Contender]:
