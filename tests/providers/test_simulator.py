@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from httpx_aiohttp import AiohttpTransport
 
 from workbench.datasets import Task
 from workbench.errors import ConfigError
@@ -240,10 +241,11 @@ async def test_a_client_that_leaves_in_the_middle_harms_nobody(caplog: pytest.Lo
 
 
 async def test_a_thousand_requests_at_concurrency_64_are_all_answered() -> None:
-    limit, statuses = asyncio.Semaphore(64), Counter()
+    limit = asyncio.Semaphore(64)
+    statuses: Counter[int] = Counter()
     async with (
         Simulator(tasks=TASKS, latency_scale=0.05) as simulator,
-        httpx.AsyncClient(timeout=60.0) as http,
+        httpx.AsyncClient(transport=AiohttpTransport(), timeout=60.0) as http,
     ):
         url = f"{simulator.base_url}/chat/completions"
 
