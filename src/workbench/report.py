@@ -67,7 +67,9 @@ def _figures(analysis: Analysis) -> list[tuple[str, str]]:
     """(what it shows, data URI) of each figure that can be drawn."""
     figures = []
     if analysis.comparisons:
-        caption = "Difference from the control; a bar across the line, or a grey one, leaves the question open."
+        caption = (
+            "Difference from the control; a bar across the line, or a grey one, leaves the question open."
+        )
         figures.append((caption, plots.png_uri(plots.forest(analysis))))
     if any(arm.usd_per_1k_prompts is not None for arm in analysis.arms):
         caption = "Quality against cost; up and to the left is better. The diamond is the control."

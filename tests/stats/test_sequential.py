@@ -72,3 +72,11 @@ def test_steadied_variance_tends_to_the_variance():
 def test_impossible_target_is_refused(n, alpha):
     with pytest.raises(DataError):
         mixture_scale(n, alpha=alpha)
+
+
+def test_without_the_two_extra_observations_the_first_looks_would_err_often():
+    draws = np.random.default_rng(9).choice([-1.0, 1.0], size=(500, 200))
+    counts = np.arange(1, 201)
+    means = draws.cumsum(axis=1) / counts
+    margins = sequence_margin(counts, 1.0 - means**2, rho=mixture_scale(200))
+    assert (np.abs(means) > margins)[:, 1:].any(axis=1).mean() > 0.4
