@@ -14,7 +14,7 @@ from scipy import stats
 
 from workbench.catalog import default_catalog
 from workbench.datasets import Task, tasks
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, InsufficientDataError
 from workbench.providers.fleet import FLEET, Fleet, SimulatedModel
 from workbench.providers.wrong_answers import wrong_answers
 from workbench.scoring import answer as score
@@ -194,6 +194,11 @@ def test_an_unknown_prompt_has_quality_zero_and_a_stable_id(fleet: Fleet) -> Non
     assert fleet.true_quality("sim-large", [stranger]) == 0.0
     assert not is_right(fleet, "sim-large", stranger)
     assert fleet.prompt_id(stranger.text) == fleet.prompt_id(stranger.text) != fleet.prompt_id("And you?")
+
+
+def test_the_truth_about_no_prompts_is_refused(fleet: Fleet) -> None:
+    with pytest.raises(InsufficientDataError, match="needs at least one prompt"):
+        fleet.true_quality("sim-nano", [])
 
 
 def test_a_model_goes_by_its_name_or_its_id(fleet: Fleet) -> None:

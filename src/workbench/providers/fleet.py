@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.datasets import Task
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, InsufficientDataError
 from workbench.providers.wrong_answers import wrong_answers
 from workbench.types import Prompt
 
@@ -160,7 +160,13 @@ class Fleet:
         return np.array([self._expected_quality(row, prompt.text) for prompt in prompts], dtype=np.float64)
 
     def true_quality(self, model: str, prompts: Sequence[Prompt]) -> float:
-        """The expected mean quality of `model` over `prompts`: what an experiment estimates."""
+        """The expected mean quality of `model` over `prompts`: what an experiment estimates.
+
+        Raises:
+            InsufficientDataError: there are no prompts.
+        """
+        if not prompts:
+            raise InsufficientDataError(f"the true quality of {model} needs at least one prompt")
         return float(self.probabilities(model, prompts).mean())
 
     def true_difference(self, model: str, control: str, prompts: Sequence[Prompt]) -> float:
