@@ -177,7 +177,7 @@ def _kept(table: pd.DataFrame, column: str, wanted: Sequence[str], *, source: st
 
 def _prompts(table: pd.DataFrame) -> tuple[Prompt, ...]:
     ids, texts = table["prompt_id"].astype(str), table["text"].astype(str)
-    known = [table[name].map(_as_text) if name in table else [None] * len(table) for name in _OPTIONAL]
+    known = [[_as_text(cell) for cell in table.get(name, [None] * len(table))] for name in _OPTIONAL]
     return tuple(Prompt(*values) for values in zip(ids, texts, *known, strict=True))
 
 
