@@ -20,6 +20,7 @@ import pytest
 from workbench import outcomes
 from workbench.errors import ConfigError, StorageError, TrackingError
 from workbench.experiment.analyse import Analysis, ArmSummary, Comparison
+from workbench.routing.baselines import Fixed
 from workbench.settings import Settings
 from workbench.stats.estimate import Estimate
 
@@ -123,7 +124,7 @@ def test_children_repeat_what_the_parent_is_filtered_by(folder: Path, uri: str) 
     for run in logged.values():
         assert run.data.params == {"seed": "1", "n_prompts": "2"}
         assert run.data.tags["question"] == "Is large better than small?"
-        assert run.data.tags["workbench.data_digest"] == outcomes.digest(table())[:32]
+        assert run.data.tags["workbench.data_digest"] == outcomes.digest(table())[:16]
     assert logged["large"].data.tags["finding"] == "better"
     assert "large is better than small" in logged[""].data.tags["mlflow.note.content"]
 
@@ -133,7 +134,7 @@ def test_the_table_is_a_dataset_and_an_artifact(folder: Path, uri: str) -> None:
     with connected(uri) as client:
         inputs = client.get_run(run.run_id).inputs.dataset_inputs
         names = {artifact.path for artifact in client.list_artifacts(run.run_id)}
-    assert [item.dataset.digest for item in inputs] == [outcomes.digest(table())[:32]]
+    assert [item.dataset.digest for item in inputs] == [outcomes.digest(table())[:16]]
     assert names == {"outcomes.parquet", "spec.yaml", "report.html", "analysis.json", "plots"}
 
 
@@ -364,3 +365,28 @@ def test_a_taken_port_is_one_clear_error(uri: str) -> None:
             tracking.open_ui(uri, port=port),
         ):
             pass
+
+
+def test_a_router_comes_back_as_a_model_that_maps_prompts_to_decisions(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    logged = tracking.log_router(
+        Fixed("sim/a"), uri=uri, name="routers", params={"seed": 1}, metrics={"regret": 0.1},
+        input_example=["2 + 2?"], candidates=["sim/a", "sim/b"],
+    )  # fmt: skip
+    with connected(uri) as client:
+        mlflow.set_tracking_uri(uri)
+        model = mlflow.pyfunc.load_model(logged.model_uri)
+        assert client.get_run(logged.run_id).data.metrics == {"regret": 0.1}
+        assert "router.ckpt" in {artifact.path for artifact in client.list_artifacts(logged.run_id)}
+    answer = model.predict(pd.DataFrame({"prompt": ["one", "two"]}))
+    assert list(answer["model_id"]) == ["sim/a", "sim/a"]
+    assert list(answer["propensity"]) == [1.0, 1.0]
+
+
+def test_a_router_without_models_needs_candidates(uri: str) -> None:
+    with pytest.raises(ConfigError, match="name its candidates"):
+        tracking.log_router(Fixed("sim/a"), uri=uri, name="r", params={}, metrics={}, input_example=["x"])

@@ -5,6 +5,7 @@ Everything that MLflow is told about an experiment is in the experiment's own fo
 """
 
 import os
+import warnings
 
 from workbench.errors import MissingExtraError
 
@@ -12,7 +13,9 @@ from workbench.errors import MissingExtraError
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 try:
-    import mlflow  # noqa: F401 - asked for here, before the modules below need it
+    with warnings.catch_warnings():  # MLflow warns of type hints of its own
+        warnings.filterwarnings("ignore", message=".*Any type hint is inferred", category=UserWarning)
+        import mlflow.pyfunc  # noqa: F401 - asked for here, before the modules below need it
 except ModuleNotFoundError as exc:
     raise MissingExtraError("tracking", "tracking with MLflow") from exc
 

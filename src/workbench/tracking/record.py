@@ -20,6 +20,8 @@ from workbench.stats.estimate import Estimate
 
 _NOTE_ROWS = 40
 _GIT_LIMIT_S = 5
+_DIGEST = 16
+"""Characters of the data's SHA-256: enough to tell tables apart, and MLflow takes at most 36."""
 _KEY_CHARACTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. /:")
 _MAX_KEY, _MAX_VALUE = 250, 6000
 
@@ -94,8 +96,8 @@ def make_record(
     }
     refuse_secrets(texts, what="tracked")
     dataset = DatasetRecord(
-        name=f"{name}/outcomes.parquet",
-        digest=outcomes.digest(table)[:32],
+        name=f"{name} outcomes",
+        digest=outcomes.digest(table)[:_DIGEST],
         columns={str(column): str(dtype) for column, dtype in table.dtypes.items()},
         n_rows=len(table),
     )
@@ -229,7 +231,12 @@ def _cell(text: str) -> str:
 
 def _provenance(folder: Path, dataset: DatasetRecord) -> dict[str, str]:
     """Where the run comes from: version, data, spec and commit, each where it is known."""
-    tags = {"workbench.version": version("workbench"), "workbench.data_digest": dataset.digest}
+    tags = {
+        "workbench.version": version("workbench"),
+        "workbench.data_digest": dataset.digest,
+        "mlflow.source.name": "workbench",
+        "mlflow.source.type": "LOCAL",
+    }
     spec = folder / "spec.yaml"
     if spec.is_file():
         tags["workbench.spec_digest"] = _sha256(spec)

@@ -1,8 +1,10 @@
 """A trained router as an MLflow model: its checkpoint, loaded by our own code, and no pickle anywhere."""
 
 import json
+import re
 import tempfile
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,6 +28,7 @@ from workbench.tracking.runs import experiment_named
 from workbench.tracking.store import Tell, connected
 from workbench.types import Prompt
 
+_NOT_IN_NAMES = re.compile(r"[/:.%\"']+")
 _CHECKPOINT = "router.ckpt"
 _CANDIDATES = "candidates.json"
 _SIGNATURE = ModelSignature(
@@ -86,7 +89,11 @@ def log_router(
             )
             run_id = str(run.info.run_id)
             model = client.create_logged_model(
-                experiment_id, name=router.name, source_run_id=run_id, params=texts, model_type="router"
+                experiment_id,
+                name=_NOT_IN_NAMES.sub("-", router.name),
+                source_run_id=run_id,
+                params=texts,
+                model_type="router",
             )
             client.log_model_artifacts(model.model_id, str(saved))
             client.finalize_logged_model(model.model_id, "READY")
@@ -142,15 +149,17 @@ def _save(router: Router, folder: Path, *, candidates: Sequence[str], input_exam
     checkpoint.save(router, content / _CHECKPOINT)
     write_text(content / _CANDIDATES, json.dumps(candidates))
     saved = folder / "model"
-    mlflow.pyfunc.save_model(
-        saved,
-        loader_module=__name__,
-        data_path=str(content),
-        mlflow_model=Model(),
-        signature=_SIGNATURE,
-        input_example=pd.DataFrame({"prompt": list(input_example)}),
-        pip_requirements=[f"workbench[tracking,torch]=={version('workbench')}"],
-    )
+    with warnings.catch_warnings():  # MLflow compares an index of pandas with a range
+        warnings.filterwarnings("ignore", message="Operation with range is deprecated")
+        mlflow.pyfunc.save_model(
+            saved,
+            loader_module=__name__,
+            data_path=str(content),
+            mlflow_model=Model(),
+            signature=_SIGNATURE,
+            input_example=pd.DataFrame({"prompt": list(input_example)}),
+            pip_requirements=[f"workbench[tracking,torch]=={version('workbench')}"],
+        )
     return saved
 
 

@@ -35,6 +35,8 @@ _SPOOL = "tracking.json"
 _ARTIFACTS = ("report.html", "analysis.json", "outcomes.parquet", "spec.yaml", "notebook.ipynb")
 _TEXT_ARTIFACTS = {".html", ".json", ".yaml", ".ipynb", ".svg", ".csv", ".txt", ".md"}
 _RECORD_TAG = "workbench.record_id"
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Without it MLflow guesses, and opens the pages for traces of agents."""
 _BATCH = 100
 """MLflow takes at most 100 params and 100 tags at once (and 1,000 metrics)."""
 _COLUMN_TYPES = {"string": DataType.string, "float64": DataType.double, "Int64": DataType.long}
@@ -227,7 +229,7 @@ def _create(
     tags = {_RECORD_TAG: record.record_id}
     if parent_id is not None:
         tags |= {"mlflow.parentRunId": parent_id, "arm": arm}
-    name = arm if parent_id is not None else f"{record.name} {time.strftime('%Y-%m-%d %H:%M')}"
+    name = arm if parent_id is not None else time.strftime("%Y-%m-%d %H:%M")
     return client.create_run(experiment_id, tags=tags, run_name=name)
 
 

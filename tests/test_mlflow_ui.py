@@ -1,0 +1,145 @@
+"""The real MLflow server on a store that has an experiment: over HTTP, and as a reader sees it."""
+
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from workbench import outcomes
+from workbench.experiment.analyse import Analysis, ArmSummary, Comparison
+from workbench.settings import Settings
+from workbench.stats.estimate import Estimate
+
+tracking = pytest.importorskip("workbench.tracking", reason="the extra 'tracking' is not installed")
+from workbench.tracking.store import connected  # noqa: E402
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+QUESTION = "Is large better than small on arithmetic?"
+ANALYSIS = Analysis(
+    question=QUESTION,
+    metric="quality",
+    alpha=0.05,
+    control="small",
+    arms=(
+        ArmSummary("small", 120, 120, 1, Estimate(0.512, 0.423, 0.6), 0.12, 0.014, 0.31, 0.84),
+        ArmSummary("large", 120, 120, 0, Estimate(0.637, 0.55, 0.72), 1.2, 0.144, 0.52, 0.93),
+    ),
+    comparisons=(
+        Comparison(
+            "large", "small", 120, Estimate(0.125, 0.031, 0.187), 0.01, 0.02, 0.012, Estimate(10, 9.1, 11),
+            "better", "large is better than small by 12.5 points (3.1 to 18.7), and costs 10.0 times as much",
+        ),
+    ),
+)  # fmt: skip
+
+
+def run_folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    (path / "report.html").write_text(f"<h1>{QUESTION}</h1>")
+    outcomes.write(table(), path / "outcomes.parquet")
+    return path
+
+
+def table() -> pd.DataFrame:
+    rows = [
+        {"prompt_id": f"p{i}", "arm": arm, "quality": 0.5} for i in range(120) for arm in ("small", "large")
+    ]
+    return outcomes.validate(pd.DataFrame(rows))
+
+
+def log(folder: Path, uri: str) -> Any:
+    return tracking.log_experiment(
+        folder, name="sizes", question=QUESTION, params={"seed": 1}, analysis=ANALYSIS, table=table(), uri=uri
+    )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    uri = tracking.store_uri(Settings(tracking_uri=f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"))
+    log(run_folder(tmp_path_factory.mktemp("runs") / "sizes"), uri)
+    return str(uri)
+
+
+@pytest.fixture(scope="module")
+def url(store: str) -> Iterator[str]:
+    with tracking.open_ui(store, port=free_port()) as ui:
+        yield ui.url
+    with socket.socket() as probe:  # the server and its workers are gone
+        assert probe.connect_ex(("127.0.0.1", int(ui.url.rpartition(":")[2]))) != 0
+
+
+@pytest.fixture(scope="module")
+def page(url: str) -> Iterator[Any]:
+    if not Path(CHROMIUM).exists():
+        if os.environ.get("CI") == "true":
+            pytest.fail("chromium is not installed; apt-get install chromium")
+        pytest.skip("chromium is not installed")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        page.set_default_timeout(30_000)
+        yield page
+        browser.close()
+
+
+def open_run(page: Any, url: str) -> None:
+    """The page of the run, by way of the table of runs."""
+    page.goto(f"{url}/#/experiments/1/runs")
+    page.get_by_role("link", name=re.compile(r"^\d{4}-\d\d-\d\d")).first.click()
+    page.get_by_text("Child runs").first.wait_for()
+
+
+def test_a_run_can_be_logged_through_a_server_with_its_artifacts(url: str, tmp_path: Path) -> None:
+    run = log(run_folder(tmp_path / "runs" / "remote"), url)
+    with connected(url) as client:
+        assert {a.path for a in client.list_artifacts(run.run_id)} == {"report.html", "outcomes.parquet"}
+    assert run.url_hint == f"{url}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+
+
+def test_the_arms_are_listed_below_their_run(page: Any, url: str, tmp_path: Path) -> None:
+    page.goto(f"{url}/#/experiments/1/runs")
+    page.locator("[data-component-id*=runnamecellrenderer]").first.click()
+    for arm in ("small", "large"):
+        page.get_by_role("link", name=arm, exact=True).first.wait_for()
+    page.screenshot(path=tmp_path / "runs.png")
+
+
+def test_the_page_of_a_run_tells_the_verdict_and_links_its_arms(page: Any, url: str, tmp_path: Path) -> None:
+    open_run(page, url)
+    page.get_by_text("large is better than small by 12.5 points").first.wait_for()
+    for arm in ("small", "large"):
+        page.get_by_role("link", name=arm, exact=True).first.wait_for()
+    page.screenshot(path=tmp_path / "run.png")
+
+
+def test_the_page_of_an_arm_shows_its_interval(page: Any, url: str, tmp_path: Path) -> None:
+    open_run(page, url)
+    page.get_by_role("link", name="large", exact=True).first.click()
+    for metric in ("quality_low", "quality_high", "difference_points"):
+        page.get_by_role("link", name=metric, exact=True).first.wait_for()
+    page.screenshot(path=tmp_path / "arm.png")
+
+
+def test_the_report_is_among_the_artifacts(page: Any, url: str, tmp_path: Path) -> None:
+    open_run(page, url)
+    page.get_by_text("Artifacts").first.click()
+    page.get_by_text("report.html").first.click()
+    page.frame_locator("iframe").get_by_role("heading", name=QUESTION).wait_for()
+    page.screenshot(path=tmp_path / "artifacts.png")
