@@ -44,7 +44,9 @@ def hashed(texts: Sequence[str], config: FeatureConfig | None = None) -> csr_arr
     (2, 163840)
     """
     config = config or FeatureConfig()
-    clipped = [clip(text, config.max_chars) for text in texts]
+    if not texts:
+        return csr_array((0, config.n_features), dtype=np.float32)
+    clipped = [_encodable(clip(text, config.max_chars)) for text in texts]
     words, chars = _vectorizers(config)
     rows = hstack([words.transform(clipped), config.char_weight * chars.transform(clipped)], format="csr")
     return normalised(csr_array(rows, dtype=np.float32))
@@ -100,6 +102,11 @@ def positions(rows: csr_array, *, min_prompts: int) -> NDArray[np.int64]:
     """[D] a running number for the buckets that at least `min_prompts` rows have, -1 for the others."""
     is_kept = np.bincount(rows.indices, minlength=rows.shape[1]) >= min_prompts
     return np.where(is_kept, np.cumsum(is_kept) - 1, -1)
+
+
+def _encodable(text: str) -> str:
+    """`text` with lone surrogates, as cut JSON has them, replaced: they have no bytes to hash."""
+    return text.encode(errors="replace").decode()
 
 
 @lru_cache(maxsize=8)

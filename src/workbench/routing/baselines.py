@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from workbench.errors import InsufficientDataError, RoutingError
+from workbench.errors import ConfigError, InsufficientDataError, RoutingError
 from workbench.features import FeatureConfig, hashed, inverse_document_frequency, weighted
 from workbench.routing.decide import Floats, KnownModels, check_cost_weight, decide, distinct
 from workbench.routing.training_data import TrainingData
@@ -196,7 +196,13 @@ def fit_best_single(data: TrainingData, *, cost_weight: float = 0.0) -> BestSing
 
 
 def fit_knn(data: TrainingData, *, k: int = 160, cost_weight: float = 0.0) -> KNN:
-    """Keep the training prompts, to be compared with."""
+    """Keep the training prompts, to be compared with.
+
+    Raises:
+        ConfigError: `k` is below 1, or `cost_weight` cannot be used.
+    """
+    if k < 1:
+        raise ConfigError(f"k of the nearest neighbours is {k}; it must be 1 or more")
     weights = inverse_document_frequency(data.features)
     return KNN(
         models=data.models,

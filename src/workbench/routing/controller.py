@@ -81,7 +81,7 @@ class MetaController:
         return "controller"
 
     def predict(self, prompts: Sequence[Prompt], *, features: csr_array | None = None) -> Floats:
-        """[N, M] predicted quality; `features` [N, D] as `hashed` makes them."""
+        """[N, M] predicted quality, NaN for a model of no training prompt; `features` [N, D] as `hashed` makes."""
         if features is None:
             features = hashed([prompt.text for prompt in prompts], self.feature_config)
         n_buckets = self.members[0].config.n_buckets
@@ -103,8 +103,8 @@ class MetaController:
         bags = to_bags(rows)
         with torch.inference_mode():
             logits = torch.stack([member(bags) for member in self.members]).mean(dim=0)
-        quality: Floats = 1.0 / (1.0 + np.exp(-logits.double().numpy() / self.temperature))
-        return quality
+        quality = 1.0 / (1.0 + np.exp(-logits.double().numpy() / self.temperature))
+        return np.where(np.isnan(self.models.quality), np.nan, quality)
 
 
 def to_bags(rows: csr_array) -> Bags:
@@ -132,6 +132,8 @@ def members_from_bytes(
     Raises:
         pickle.UnpicklingError, RuntimeError, KeyError, TypeError, ValueError: the content is something else.
     """
+    if not content.startswith(b"PK"):  # torch's older formats are bare pickles
+        raise ValueError("not a zip of tensors")
     saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     shape = ControllerConfig(**config)  # type: ignore[arg-type]  # JSON: a wrong type fails in load_state_dict
     members = tuple(_restored(shape, state) for state in saved["members"])

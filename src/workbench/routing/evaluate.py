@@ -142,6 +142,8 @@ def _with_folds(table: pd.DataFrame, folds: str | int, seed: int) -> tuple[Train
         if folds < 2:
             raise ConfigError(f"folds is {folds}; there must be 2 or more")
         data = from_table(table)
+        if folds > (n_groups := len(np.unique(data.groups))):
+            raise InsufficientDataError(f"{n_groups} groups of prompts cannot make {folds} folds")
         return data, parts_by_group(data.groups, folds, seed=seed)
     if folds not in table:
         raise ConfigError(f"the table has no column {folds!r} to take the folds from")

@@ -29,7 +29,7 @@ from workbench.routing.training_data import TrainingData, parts_by_group
 class TrainConfig:
     """How the controller is fitted; the defaults were chosen on inner splits of the training folds.
 
-    `n_parts`: a member is kept from one of so many parts of the prompts; 1: from none, and it stops by its own loss.
+    `n_parts`: a member is kept from one of so many parts of the prompts; 1: from none.
     `min_prompts`: buckets that fewer training prompts have are not learned.
     """
 
@@ -39,8 +39,8 @@ class TrainConfig:
     n_hidden: int = 32
     dropout: float = 0.5
     learning_rate: float = 3e-3
-    weight_decay: float = 0.1
-    batch_size: int = 256
+    weight_decay: float = 1.0
+    batch_size: int = 128
     max_epochs: int = 20
     patience: int = 1
 
@@ -83,7 +83,7 @@ def fit_controller(
 
     Raises:
         ConfigError: `cost_weight` needs costs that the rows do not have.
-        RoutingError: a weight is not finite after training.
+        RoutingError: the loss or a weight is not finite.
     """
     config = config or TrainConfig()
     check_cost_weight(cost_weight, data.models)
@@ -131,6 +131,8 @@ def _fit_member(fold: _Fold, config: TrainConfig, observer: Observer) -> Control
     for epoch in range(config.max_epochs):
         train_loss = _run_epoch(member, optimizer, fold, config.batch_size, generator)
         held_out_loss = _loss(member, fold, fold.is_held_out) if fold.is_held_out.any() else train_loss
+        if not np.isfinite(train_loss):
+            raise RoutingError(f"the controller's loss is {train_loss} in epoch {epoch}; lower learning_rate")
         observer(Epoch(fold.number, epoch, train_loss, held_out_loss))
         if held_out_loss < best_loss:
             best_loss, best_state, n_worse = held_out_loss, _copy(member), 0

@@ -1,0 +1,255 @@
+"""Saved routers: the same decisions after loading, one error for every damage, nothing run, nothing torn."""
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from workbench.errors import CheckpointError, ConfigError, StorageError
+from workbench.routing import checkpoint
+from workbench.routing.base import Router
+from workbench.routing.registry import ROUTERS, fit
+from workbench.routing.train import TrainConfig
+from workbench.routing.training_data import TrainingData
+from workbench.types import Prompt
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "fixed": {"model_id": "acme/weak"},
+    "controller": {"config": TrainConfig(n_members=2, max_epochs=2, n_hidden=4), "cost_weight": 3.0},
+    "knn": {"k": 7, "cost_weight": 2.0},
+}
+PROMPTS = [Prompt(f"q{i}", text) for i, text in enumerate(["solve this algebra", "a short poem", "", "中文"])]
+
+
+class Poison:
+    """Unpickled, it makes a file: the proof that something was run."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.fixture(scope="module", params=list(ROUTERS))
+def router(request: pytest.FixtureRequest, data: TrainingData) -> Router:
+    return fit(request.param, data, **OPTIONS.get(request.param, {}))
+
+
+@pytest.fixture(scope="module")
+def controller(data: TrainingData) -> Router:
+    return fit("controller", data, **OPTIONS["controller"])
+
+
+def sealed(header: Any, payload: bytes = b"") -> bytes:
+    """A file whose checksum is right, whatever is in it."""
+    body = json.dumps(header).encode() + b"\n" + payload
+    return b"workbench-router\n" + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+
+def parts(path: Path) -> tuple[dict[str, Any], bytes]:
+    line, _, payload = path.read_bytes().split(b"\n", 2)[2].partition(b"\n")
+    return json.loads(line), payload
+
+
+def test_a_loaded_router_decides_as_the_saved_one(router: Router, tmp_path: Path) -> None:
+    checkpoint.save(router, tmp_path / "router.ckpt")
+    loaded = checkpoint.load(tmp_path / "router.ckpt")
+    models = ["acme/strong", "acme/weak", "acme/mid"]
+    assert [loaded.route(p, models) for p in PROMPTS] == [router.route(p, models) for p in PROMPTS]
+
+
+def test_saving_again_gives_the_same_router(router: Router, tmp_path: Path) -> None:
+    checkpoint.save(router, tmp_path / "a")
+    checkpoint.save(checkpoint.load(tmp_path / "a"), tmp_path / "b")
+    assert parts(tmp_path / "a")[0] == parts(tmp_path / "b")[0]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.999])
+def test_a_truncated_file_is_refused_with_its_name_and_sha256(
+    router: Router, tmp_path: Path, share: float
+) -> None:
+    path = tmp_path / "router.ckpt"
+    checkpoint.save(router, path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(CheckpointError, match=f"router.ckpt .sha256 {digest}"):
+        checkpoint.load(path)
+
+
+def test_any_flipped_bit_is_found(controller: Router, tmp_path: Path) -> None:
+    path = tmp_path / "router.ckpt"
+    checkpoint.save(controller, path)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in [*range(0, 120, 7), *rng.integers(0, len(content), 60)]:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError):
+            checkpoint.load(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello\n", b"\0" * 4096, b"workbench-router\n", b"workbench-router\nabc\n{}\n"],
+    ids=["empty", "text", "zeros", "magic-alone", "wrong-digest"],
+)
+def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(CheckpointError, match=hashlib.sha256(content).hexdigest()):
+        checkpoint.load(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": 2}, "schema is 2"),
+        ({"features": "hashed-ngrams-9"}, "hashed-ngrams-9"),
+        ({"kind": "oracle"}, "unknown kind"),
+        ({"kind": ["knn"]}, "unknown kind"),
+        ({"kind": "knn"}, "not a router"),
+        ({"settings": None}, "not a router"),
+        ({"settings": {}}, "not a router"),
+    ],
+    ids=str,
+)
+def test_another_version_or_kind_is_refused(
+    controller: Router, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "router.ckpt"
+    checkpoint.save(controller, path)
+    header, payload = parts(path)
+    path.write_bytes(sealed(header | change, payload))
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize("header", [[], 3, "x", None, {}], ids=repr)
+def test_a_header_of_another_form_is_refused(tmp_path: Path, header: Any) -> None:
+    (tmp_path / "x").write_bytes(sealed(header))
+    with pytest.raises(CheckpointError, match="header lacks"):
+        checkpoint.load(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"n_hidden": 9}, {"n_models": 2}, {"n_buckets": 5}, {"n_buckets": -1}, {"n_hidden": "x"}, {"new": 1}],
+    ids=str,
+)
+def test_weights_of_another_architecture_are_refused(
+    controller: Router, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    path = tmp_path / "router.ckpt"
+    checkpoint.save(controller, path)
+    header, payload = parts(path)
+    header["settings"]["network"] |= change
+    path.write_bytes(sealed(header, payload))
+    with pytest.raises(CheckpointError, match="not a router"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize("kind", ["controller", "knn", "best_single"])
+@pytest.mark.parametrize("form", ["torch", "pickle", "npz"])
+def test_a_poisoned_pickle_is_refused_and_not_run(
+    data: TrainingData, tmp_path: Path, kind: str, form: str
+) -> None:
+    path, marker = tmp_path / "router.ckpt", tmp_path / "marker"
+    checkpoint.save(fit(kind, data, **OPTIONS.get(kind, {})), path)
+    header, _ = parts(path)
+    buffer = io.BytesIO()
+    poison: Any = np.array([Poison(marker)], dtype=object)
+    if form == "npz":
+        np.savez(buffer, allow_pickle=True, quality=poison, cost=poison)
+    elif form == "torch":
+        torch.save({"members": [Poison(marker)], "arrays": {}}, buffer)
+    else:
+        pickle.dump(Poison(marker), buffer)
+    for content in (sealed(header, buffer.getvalue()), buffer.getvalue()):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError):
+            checkpoint.load(path)
+    assert not marker.exists()
+
+
+def test_the_poison_of_these_tests_would_run(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Poison(tmp_path / "marker")))
+    assert (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(controller: Any, tmp_path: Path, value: float) -> None:
+    path = tmp_path / "router.ckpt"
+    checkpoint.save(controller, path)
+    header, payload = parts(path)
+    saved = torch.load(io.BytesIO(payload), weights_only=True)
+    saved["members"][0]["output.bias"][0] = value
+    buffer = io.BytesIO()
+    torch.save(saved, buffer)
+    path.write_bytes(sealed(header, buffer.getvalue()))
+    with pytest.raises(CheckpointError, match="not a router"):
+        checkpoint.load(path)
+
+
+def test_a_missing_file_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="no file"):
+        checkpoint.load(tmp_path / "none")
+
+
+def test_a_router_of_another_maker_cannot_be_saved(tmp_path: Path) -> None:
+    class Mine:
+        name = "mine"
+
+        def route(self, prompt: Prompt, candidates: Any) -> Any: ...
+
+    with pytest.raises(ConfigError, match="a Mine cannot be saved"):
+        checkpoint.save(Mine(), tmp_path / "x")
+
+
+def test_loading_leaves_torchs_random_state_alone(controller: Router, tmp_path: Path) -> None:
+    checkpoint.save(controller, tmp_path / "x")
+    before = torch.get_rng_state()
+    checkpoint.load(tmp_path / "x")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+KILLED_WHILE_SAVING = """
+import os, random, signal, sys, time
+from pathlib import Path
+from workbench.routing import checkpoint
+
+path = Path(sys.argv[1])
+routers = [checkpoint.load(path.parent / name) for name in ("old", "new")]
+for _ in range(30):
+    child = os.fork()
+    while child == 0:
+        for router in routers:
+            checkpoint.save(router, path)
+    time.sleep(random.random() * 0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print(checkpoint.load(path).name)
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_during_save_leaves_the_old_or_the_new(data: TrainingData, tmp_path: Path) -> None:
+    for name, k in (("old", 3), ("new", 4), ("router", 3)):
+        checkpoint.save(fit("knn", data, k=k), tmp_path / name)
+    command = [sys.executable, "-c", KILLED_WHILE_SAVING, str(tmp_path / "router")]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=one_thread, check=False)
+    assert done.returncode == 0, done.stderr
+    found = done.stdout.split()
+    assert len(found) == 30
+    assert set(found) == {"knn-3", "knn-4"}

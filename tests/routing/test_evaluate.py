@@ -1,0 +1,193 @@
+"""The leaderboard: what is fitted on what, what is scored, and what the numbers of known routers must be."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.errors import ConfigError, DataError, InsufficientDataError
+from workbench.outcomes import pivot, read
+from workbench.routing.evaluate import Contender, Leaderboard, cross_validate
+from workbench.routing.train import TrainConfig
+
+QUICK = (
+    Contender("random"),
+    Contender("cheapest"),
+    Contender("best_single"),
+    Contender("knn", label="knn", options={"k": 20}),
+    Contender("controller", options={"config": TrainConfig(n_members=2, max_epochs=6, n_hidden=8)}),
+)
+
+
+@pytest.fixture(scope="module")
+def board(table: pd.DataFrame) -> Leaderboard:
+    return cross_validate(table, folds=4, contenders=QUICK, n_resamples=100)
+
+
+@pytest.fixture(scope="module")
+def pair_board(pair_table: pd.DataFrame) -> Leaderboard:
+    return cross_validate(pair_table, folds=4, contenders=QUICK, n_resamples=100)
+
+
+def line(board: Leaderboard, router: str) -> pd.Series:
+    return board.table.set_index("router").loc[router]
+
+
+def test_one_line_a_router_and_the_oracle_last(board: Leaderboard) -> None:
+    assert board.table["router"].tolist() == [
+        "random",
+        "cheapest",
+        "best_single",
+        "knn",
+        "controller",
+        "oracle",
+    ]
+    assert (board.table["n_prompts"] == 120).all()
+
+
+def test_known_routers_have_known_quality_and_cost(board: Leaderboard) -> None:
+    assert line(board, "best_single")[["quality", "cost_usd"]].tolist() == pytest.approx([1.0, 0.02])
+    assert line(board, "cheapest")[["quality", "cost_usd"]].tolist() == pytest.approx([0.5, 0.001])
+    assert line(board, "random")["quality"] == pytest.approx((1 + 1 / 2 + 2 / 3) / 3, abs=0.12)
+    # the oracle takes weak for poems, mid for algebra that it gets right (1/3 of all), strong for the rest
+    assert line(board, "oracle")["cost_usd"] == pytest.approx(0.001 / 2 + 0.005 / 3 + 0.02 / 6)
+
+
+def test_routers_that_say_the_same_of_every_prompt_have_apgr_one_half(pair_board: Leaderboard) -> None:
+    for name in ("best_single", "cheapest"):
+        assert line(pair_board, name)["apgr"] == pytest.approx(0.5)
+
+
+def test_a_learned_router_beats_chance_on_a_pair(pair_board: Leaderboard) -> None:
+    assert line(pair_board, "random")["apgr"] == pytest.approx(0.5, abs=0.15)
+    assert line(pair_board, "oracle")["apgr"] == pytest.approx(0.75)  # half of the prompts gain: 1 - 1/4
+    for name in ("knn", "controller"):
+        assert line(pair_board, name)["apgr_low"] > 0.6
+        assert line(pair_board, name)["cpt50"] < 0.4
+
+
+def test_pair_measures_are_for_pairs_and_curve_measures_for_more(
+    board: Leaderboard, pair_board: Leaderboard
+) -> None:
+    assert board.table[["apgr", "cpt50", "cpt80"]].isna().all(axis=None)
+    assert pair_board.table[["aiqlog", "saving"]].isna().all(axis=None)
+    assert (
+        line(board, "oracle")["aiqlog"]
+        >= line(board, "knn")["aiqlog"]
+        >= line(board, "best_single")["aiqlog"]
+    )
+    assert line(board, "best_single")["saving"] == pytest.approx(0.0)
+
+
+def test_what_is_not_predicted_is_not_calibrated(board: Leaderboard) -> None:
+    assert board.table.set_index("router")["ece"].isna().to_dict() == {
+        "random": True, "cheapest": True, "best_single": False, "knn": False, "controller": False, "oracle": False,
+    }  # fmt: skip
+    assert line(board, "oracle")["brier"] == 0.0
+
+
+def test_no_prompt_is_predicted_by_a_router_that_saw_it() -> None:
+    rows = [
+        {"prompt_id": f"p{i}", "prompt": f"unique{i}", "arm": arm, "quality": float((i + (arm == "b")) % 2)}
+        for i in range(40)
+        for arm in "ab"
+    ]
+    board = cross_validate(
+        pd.DataFrame(rows), folds=4, contenders=[Contender("knn", options={"k": 1})], n_resamples=10
+    )
+    said = board.predictions[0].predicted[:, 0]
+    assert (said != board.scored.data.quality[:, 0]).any()  # its own row would be its nearest neighbour
+
+
+def test_duplicates_are_in_one_fold_where_folds_are_made() -> None:
+    rows = [
+        {
+            "prompt_id": f"p{i}",
+            "prompt": f"text {i // 2}",
+            "arm": arm,
+            "quality": 1.0 if arm == "a" else i % 2,
+        }
+        for i in range(40)
+        for arm in "ab"
+    ]
+    scored = cross_validate(pd.DataFrame(rows), folds=3, contenders=[], n_resamples=10).scored
+    assert np.array_equal(scored.fold[0::2], scored.fold[1::2])
+    assert set(scored.fold) == {0, 1, 2}
+
+
+def test_a_column_of_folds_is_obeyed_and_rows_without_one_left_out(table: pd.DataFrame) -> None:
+    number = table["prompt_id"].str[1:].astype(int)
+    folded = table.assign(part=(number % 2).where(number < 100))
+    board = cross_validate(folded, folds="part", contenders=[Contender("best_single")], n_resamples=10)
+    prompts = [int(prompt.prompt_id[1:]) for prompt in board.scored.data.prompts]
+    assert sorted(prompts) == list(range(100))
+    assert board.scored.fold.tolist() == [prompt % 2 for prompt in prompts]
+    # fold 0 (poems) was predicted from fold 1 (algebra), where weak is never right
+    weak = board.predictions[0].predicted[:, board.scored.data.model_ids.index("acme/weak")]
+    assert weak.tolist() == [float(prompt % 2 == 1) for prompt in prompts]
+
+
+def test_prompts_that_not_every_model_answered_are_learned_from_but_not_scored(table: pd.DataFrame) -> None:
+    is_missing = (table["prompt_id"] == "p3") & (table["arm"] == "acme/mid")
+    board = cross_validate(table[~is_missing], folds=3, contenders=[Contender("best_single")], n_resamples=10)
+    assert "p3" not in {prompt.prompt_id for prompt in board.scored.data.prompts}
+    assert board.table["n_prompts"].tolist() == [119, 119]
+
+
+def test_the_same_seed_gives_the_same_table(table: pd.DataFrame) -> None:
+    few = [Contender("random"), Contender("knn", options={"k": 5})]
+    tables = [cross_validate(table, contenders=few, seed=4, n_resamples=50).table for _ in range(2)]
+    pd.testing.assert_frame_equal(*(t.drop(columns="fit_s") for t in tables))
+
+
+def test_what_cannot_be_validated_is_explained(table: pd.DataFrame) -> None:
+    with pytest.raises(ConfigError, match="no column 'fold'"):
+        cross_validate(table, folds="fold")
+    with pytest.raises(ConfigError, match="2 or more"):
+        cross_validate(table, folds=1)
+    with pytest.raises(ConfigError, match="1 folds"):
+        cross_validate(table.assign(fold=1), folds="fold")
+    with pytest.raises(DataError, match="is in 3 folds"):
+        cross_validate(table.assign(fold=range(len(table))), folds="fold")
+    with pytest.raises(InsufficientDataError, match="by all 3 models"):
+        cross_validate(
+            table.drop_duplicates("prompt_id", keep="first").assign(
+                arm=lambda t: [f"m{i % 3}" for i in range(len(t))], model=None
+            ),
+            contenders=[],
+        )
+    with pytest.raises(InsufficientDataError):
+        cross_validate(table.head(0))
+
+
+def test_more_folds_than_groups_are_refused(table: pd.DataFrame) -> None:
+    with pytest.raises(InsufficientDataError, match="folds"):
+        cross_validate(table[table["prompt_id"].isin(["p0", "p1", "p2"])], folds=9, contenders=[])
+
+
+@pytest.mark.slow
+def test_the_published_accuracies_and_a_part_of_the_reference_are_reproduced(shared_data: Path) -> None:
+    table = read(shared_data / "routellm_pair.parquet")
+    mmlu = table[(table["benchmark"] == "mmlu") & ~table["contaminated"].astype(bool)]
+    means = pivot(mmlu).mean().round(4).to_dict()
+    assert means == {"gpt-4-1106-preview": 0.8059, "mistralai/Mixtral-8x7B-Instruct-v0.1": 0.6809}
+    part = mmlu[mmlu["id_fold"] <= 1].sort_values("prompt_id", kind="stable").head(6_000)
+    knn, oracle = cross_validate(
+        part, folds="id_fold", contenders=[Contender("knn")], n_resamples=100
+    ).results
+    assert knn.apgr_low is not None
+    assert knn.apgr_low > 0.5
+    assert oracle.apgr == pytest.approx(1.285, abs=0.06)  # of all prompts, in the reference
+
+
+def test_the_best_single_model_and_the_no_information_hull_of_zeroeval_are_reproduced(
+    shared_data: Path,
+) -> None:
+    table = read(shared_data / "zeroeval19.parquet").assign(task="same")
+    board = cross_validate(table, folds="id_fold", contenders=[Contender("best_single")], n_resamples=50)
+    best, oracle = board.results
+    assert best.quality == pytest.approx(0.8359, abs=5e-5)
+    assert best.aiqlog == pytest.approx(0.7849, abs=0.002)
+    assert oracle.aiqlog == pytest.approx(0.9462, abs=0.002)
+    assert oracle.saving == pytest.approx(0.98, abs=0.01)

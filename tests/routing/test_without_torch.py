@@ -1,0 +1,65 @@
+"""Without torch everything routes but the controller, which says which extra it needs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from workbench.routing import checkpoint
+from workbench.routing.registry import fit
+from workbench.routing.train import TrainConfig
+from workbench.routing.training_data import TrainingData
+
+WITHOUT_TORCH = """
+import sys
+from pathlib import Path
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NoTorch())
+import pandas as pd
+from workbench.errors import MissingExtraError
+from workbench.routing import checkpoint, evaluate
+from workbench.routing.registry import ROUTERS, fit
+from workbench.routing.training_data import from_table
+from workbench.types import Prompt
+
+folder = Path(sys.argv[1])
+data = from_table(pd.read_parquet(folder / "table.parquet"))
+for kind in ROUTERS:
+    try:
+        router = fit(kind, data, **({"model_id": "acme/weak"} if kind == "fixed" else {}))
+        checkpoint.save(router, folder / kind)
+        chosen = checkpoint.load(folder / kind).route(Prompt("q", "solve this algebra"), data.model_ids)
+        print(kind, chosen.model_id in data.model_ids)
+    except MissingExtraError as exc:
+        print(kind, exc.extra, exc)
+try:
+    checkpoint.load(folder / "saved-controller")
+except MissingExtraError as exc:
+    print("load", exc.extra, exc)
+print("torch" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_without_torch_the_baselines_route_and_the_controller_names_its_extra(
+    table: pd.DataFrame, data: TrainingData, tmp_path: Path
+) -> None:
+    table.to_parquet(tmp_path / "table.parquet")
+    quick = TrainConfig(n_members=1, max_epochs=1)
+    checkpoint.save(fit("controller", data, config=quick), tmp_path / "saved-controller")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    *routed, fitted, loaded, imported = done.stdout.splitlines()
+    assert routed == [f"{kind} True" for kind in ("fixed", "random", "cheapest", "best_single", "knn")]
+    assert fitted.startswith("controller torch the learned controller needs the extra 'torch': pip install")
+    assert loaded.startswith("load torch a saved controller needs the extra 'torch'")
+    assert imported == "False"
