@@ -130,6 +130,50 @@ def spoken(text: str, who: str, knight: dict[str, bool]) -> bool:
     return knight[a] == ("a knight" in text)
 
 
+def meeting_day(m: re.Match[str]) -> str:
+    days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]
+    fitting = []
+    for order in permutations(re.findall(r"[a-z]+", m["names"].replace(" and ", " "))):
+        on = dict(zip(order, days, strict=False))
+        holds = True
+        for a, relation, rest in re.findall(
+            r"The (\w+) meeting is (.+?) ((?:the \w+ meeting|on \w+)\.)", m["clues"]
+        ):
+            b = rest.split()[1].rstrip(".")
+            gap = days.index(on.get(b, "Monday")) - days.index(on[a])
+            rules = {"not": on[a] != b, "the day before": gap == 1, "earlier in the week than": gap > 0}
+            holds &= rules[relation]
+        fitting += [on] * holds
+    assert len(fitting) == 1, m.group()
+    return fitting[0][m["asked"]]
+
+
+def saved(m: re.Match[str]) -> str:
+    every = {"second": 2, "third": 3, "fourth": 4, "fifth": 5}[m["every"]]
+    has = int(m["start"])
+    for week in range(1, int(m["weeks"]) + 1):
+        has += int(m["weekly"]) - (int(m["spent"]) if week % every == 0 else 0)
+    return str(has)
+
+
+def filled(m: re.Match[str]) -> str:
+    litres = minute = 0
+    while litres < int(m["holds"]):
+        litres += int(m["flow"]) - (int(m["leak"]) if minute >= int(m["from"]) else 0)
+        minute += 1
+    return str(minute)
+
+
+def edited(m: re.Match[str]) -> str:
+    words = m["words"].split(", ")
+    words.remove(m["gone"])
+    for _ in range(int(m["times"])):
+        words.append(words.pop(0))
+    words.insert(0, m["added"])
+    second, last = words[1], words[-1]
+    return ", ".join([words[0], last, *words[2:-1], second])
+
+
 def true_statements(m: re.Match[str]) -> str:
     truth = {letter: value == "true" for letter, value in re.findall(r"([PQRS]) is (true|false)", m["given"])}
     n_true = 0
@@ -219,6 +263,26 @@ SOLVERS: dict[str, tuple[str, Solver]] = {
         r"^(?P<names>[\w, ]+) each have a different favourite \w+: (?P<things>[\w, ]+), in some order\. "
         r"(?P<clues>.*\.) What is (?P<who>\w+)'s",
         favourites,
+    ),
+    "meeting day": (
+        r"one meeting a day: (?P<names>[a-z, ]+)\. (?P<clues>.*\.) "
+        r"On which day is the (?P<asked>\w+) meeting",
+        meeting_day,
+    ),
+    "saved": (
+        r"has \$(?P<start>\d+) and saves \$(?P<weekly>\d+) .* every (?P<every>\w+) week \w+ also spends "
+        r"\$(?P<spent>\d+)\. .* after (?P<weeks>\d+) weeks",
+        saved,
+    ),
+    "filled": (
+        r"holds (?P<holds>\d+) litres\. .* in (?P<flow>\d+) litres a minute\. (?P<from>\d+) minutes "
+        r"after .* loses (?P<leak>\d+) litres",
+        filled,
+    ),
+    "edited": (
+        r"the list (?P<words>[\w, ]+)\. Remove '(?P<gone>\w+)'\. .* do that (?P<times>\d) times .* put "
+        r"'(?P<added>\w+)' at",
+        edited,
     ),
     "knights": (r"one or the other\. (?P<said>.*\") Who are the knights", knights),
     "true statements": (

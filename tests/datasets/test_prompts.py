@@ -68,6 +68,12 @@ def test_a_csv_keeps_text_such_as_none_and_leading_zeros(tmp_path: Path) -> None
     assert load_prompts(path) == (Prompt("007", "Null, or\nNA?", reference="None"), Prompt("008", "Why?"))
 
 
+def test_a_file_from_windows_loads_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "Why?"}\r\n')
+    (tmp_path / "mine.csv").write_bytes(b"\xef\xbb\xbftext\r\nWhy?\r\n")
+    assert load_prompts(tmp_path / "mine.jsonl") == load_prompts(tmp_path / "mine.csv")
+
+
 def test_parquet_loads_like_the_others(tmp_path: Path) -> None:
     pd.DataFrame({"text": ["Why?"], "reference": [4]}).to_parquet(tmp_path / "mine.parquet")
     (prompt,) = load_prompts(str(tmp_path / "mine.parquet"))

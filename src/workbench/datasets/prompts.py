@@ -109,7 +109,7 @@ def _read(content: bytes, path: Path) -> pd.DataFrame:
             return pd.read_parquet(io.BytesIO(content))
         if path.suffix.lower() == ".csv":
             return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, na_values=[""])
-        return pd.DataFrame(_json_lines(content.decode(), path))
+        return pd.DataFrame(_json_lines(content.decode("utf-8-sig"), path))
     except (ValueError, pa.ArrowException, OSError) as exc:
         raise DataError(f"{path} could not be read as {path.suffix}: {exc}") from exc
 
