@@ -1,13 +1,14 @@
 """The live panel of a running experiment, and what stays of it in a saved notebook."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from types import TracebackType
 from typing import Self
 
 from workbench.errors import MissingExtraError
 from workbench.experiment.progress import Progress, RunningComparison
+from workbench.stats.estimate import Estimate
 
 try:
     import ipywidgets
@@ -16,8 +17,9 @@ except ModuleNotFoundError as exc:
     raise MissingExtraError("notebooks", "the live panel") from exc
 
 _UPDATE_S = 0.2
-_BAR_PX = 240
-_CELL = "padding:2px 12px 2px 0;text-align:left"
+_BAR = 40  # characters of the bar of progress
+_WIDTH = 41  # characters of the line that an interval is drawn on: odd, so that 0 has a column
+_HEAD = ("arm against control", "prompts", "difference in quality", "from -1 to 1")
 
 
 class ProgressPanel:
@@ -57,7 +59,7 @@ class ProgressPanel:
         if now_s - self._drawn_s < _UPDATE_S:
             return
         self._drawn_s = now_s
-        self._bar.value = progress.n_done / progress.n_total if progress.n_total else 1.0
+        self._bar.value = _share(progress)
         self._text.value = _body(self._title, progress)
 
     @property
@@ -86,25 +88,28 @@ class ProgressPanel:
 
 
 def static_html(title: str, progress: Progress | None, *, stopped: bool = False) -> str:
-    """The panel as HTML without scripts or outside references; `stopped` says that the run broke off."""
+    """The panel as HTML without scripts or outside references; `stopped` says that the run broke off.
+
+    Bars are drawn in text, and only elements are used that nbconvert's `sanitize_html` leaves alone.
+    """
     if progress is None:
-        return f"<p><b>{escape(title)}</b>: nothing was run</p>"
-    share = progress.n_done / progress.n_total if progress.n_total else 1.0
-    colour = "#b91c1c" if stopped else "#2563eb"
-    bar = (
-        '<div style="background:#e5e7eb;height:10px;width:100%;max-width:640px">'
-        f'<div style="background:{colour};height:10px;width:{min(share, 1.0):.1%}"></div></div>'
-    )
-    note = '<p style="color:#b91c1c">The run broke off here; run it again to resume.</p>' if stopped else ""
-    return f"<div>{bar}{_body(title, progress)}{note}</div>"
+        return f"<div><b>{escape(title)}</b>: nothing was run</div>"
+    share = _share(progress)
+    full = round(share * _BAR)
+    bar = f"<div><code>{'█' * full}{'░' * (_BAR - full)}</code> {share:.0%}</div>"
+    note = "<div><b>The run broke off here; run it again to resume.</b></div>" if stopped else ""
+    return f"<div>{_body(title, progress)}{bar}{note}</div>"
+
+
+def _share(progress: Progress) -> float:
+    return min(progress.n_done / progress.n_total, 1.0) if progress.n_total else 1.0
 
 
 def _body(title: str, progress: Progress) -> str:
-    rows = "".join(_row(comparison) for comparison in progress.comparisons)
-    head = f'<tr><th style="{_CELL}">arm against control</th><th style="{_CELL}">prompts</th>'
-    head += f'<th style="{_CELL}">difference in quality</th><th style="{_CELL}">-1 to 1</th></tr>'
-    table = f'<table style="border-collapse:collapse"><thead>{head}</thead><tbody>{rows}</tbody></table>'
-    return f"<b>{escape(title)}</b><br>{_counts(progress)}<br>{_money(progress)}{table if rows else ''}"
+    rows = [_HEAD, *(_row(comparison) for comparison in progress.comparisons)]
+    table = f"<pre><code>{escape(_aligned(rows))}</code></pre>" if progress.comparisons else ""
+    lines = (f"<b>{escape(title)}</b>", _counts(progress), _money(progress))
+    return "".join(f"<div>{line}</div>" for line in lines) + table
 
 
 def _counts(progress: Progress) -> str:
@@ -130,39 +135,44 @@ def _money(progress: Progress) -> str:
     return f"spent ${progress.spent_usd:,.4f} of ${progress.budget_usd:,.2f}"
 
 
-def _row(comparison: RunningComparison) -> str:
+def _row(comparison: RunningComparison) -> tuple[str, ...]:
     difference = comparison.difference
     interval = "not enough prompts yet"
     if difference is not None:
         interval = f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
-    cells = (
-        f"{escape(comparison.arm)} against {escape(comparison.control)}",
-        f"{comparison.n_prompts:,}",
-        interval,
-        _interval_bar(comparison),
-    )
-    return "<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>"
+    arms = " ".join(f"{comparison.arm} against {comparison.control}".split())
+    return arms, f"{comparison.n_prompts:,}", interval, interval_bar(difference)
 
 
-def _interval_bar(comparison: RunningComparison) -> str:
-    """The interval on a line from -1 to 1; it is blue where it excludes no difference, else grey."""
-    difference = comparison.difference
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """
+    >>> print(_aligned([("arm", "prompts"), ("large", "9")]))
+    arm    prompts
+    large  9
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def interval_bar(difference: Estimate | None) -> str:
+    """The interval on a line from -1 to 1, with a mark at no difference; empty: there is none yet.
+
+    >>> interval_bar(Estimate(0.3, 0.1, 0.5))
+    '····················¦·━━━━●━━━━··········'
+    """
     if difference is None:
         return ""
-    low, value, high = (_x(number) for number in (difference.low, difference.value, difference.high))
-    colour = "#2563eb" if difference.low > 0.0 or difference.high < 0.0 else "#6b7280"
-    middle = _BAR_PX / 2
-    return (
-        f'<svg width="{_BAR_PX}" height="14" role="img" aria-label="interval of the difference">'
-        f'<line x1="{middle}" x2="{middle}" y1="0" y2="14" stroke="#9ca3af" stroke-dasharray="2"></line>'
-        f'<line x1="{low:.1f}" x2="{high:.1f}" y1="7" y2="7" stroke="{colour}" stroke-width="3"></line>'
-        f'<circle cx="{value:.1f}" cy="7" r="4" fill="{colour}"></circle></svg>'
-    )
+    low, value, high = (_column(number) for number in (difference.low, difference.value, difference.high))
+    marks = ["━" if low <= column <= high else "·" for column in range(_WIDTH)]
+    marks[_column(0.0)] = "┿" if difference.low <= 0.0 <= difference.high else "¦"
+    marks[value] = "●"
+    return "".join(marks)
 
 
-def _x(difference: float) -> float:
-    """Pixels from the left for a difference, kept inside the line."""
-    return (min(max(difference, -1.0), 1.0) + 1.0) / 2.0 * _BAR_PX
+def _column(difference: float) -> int:
+    """The column of a difference, kept inside the line."""
+    return round((min(max(difference, -1.0), 1.0) + 1.0) / 2.0 * (_WIDTH - 1))
 
 
 def _duration(seconds: float) -> str:
