@@ -1,9 +1,27 @@
-"""A limit on what a run may spend: reserved before a request is sent, settled when its cost is known."""
+"""A limit on what a run may spend: reserved before a request is sent, settled when its cost is known.
+
+What a request without a good answer is settled at:
+
+| what came of the request | settled at |
+|---|---|
+| it was refused, failed with an error of the server's, or was never sent | nothing |
+| a stream that broke off or was left | the prompt's bound, and the bytes that came, as tokens |
+| no answer in time, cancelled, or an answer that cannot be read: it may have been billed | its bound |
+"""
 
 import math
 from types import TracebackType
 
-from workbench.errors import BudgetError, ConfigError
+from workbench.catalog import token_bound
+from workbench.errors import (
+    BadResponseError,
+    BudgetError,
+    ConfigError,
+    ConnectError,
+    ProviderError,
+    ProviderTimeoutError,
+)
+from workbench.types import Decoding, Prompt, Usage
 
 _ROUNDING = 1e-12
 """Relative slack, so that ten calls of 0.1 fit into 1.0 in binary arithmetic."""
@@ -83,6 +101,30 @@ class Budget:
 
     def __repr__(self) -> str:
         return f"Budget({self.limit_usd!r}, spent_usd={self.spent_usd!r})"
+
+
+def billable_usage(
+    failure: BaseException, prompt: Prompt, decoding: Decoding, *, n_text_bytes: int = 0
+) -> Usage | None:
+    """The tokens that a request which ended in `failure` may be billed for, from above; None: it is not.
+
+    Args:
+        failure: a provider's error, or what ended the call from outside, such as a cancellation.
+        n_text_bytes: bytes of the answer that had come.
+    """
+    if isinstance(failure, ProviderError):
+        if not (failure.partial_text or _may_be_billed(failure)):
+            return None
+        n_text_bytes = max(n_text_bytes, len(failure.partial_text.encode()))
+    most = decoding.max_output_tokens
+    return Usage(token_bound(prompt), min(most, n_text_bytes) or most, is_estimated=True)
+
+
+def _may_be_billed(failure: ProviderError) -> bool:
+    """Whether the provider may have done its work, though no answer that can be used came back."""
+    if isinstance(failure, ProviderTimeoutError):
+        return failure.was_sent
+    return failure.status == 200 and isinstance(failure, BadResponseError | ConnectError)
 
 
 def _checked(usd: float, *, what: str) -> float:

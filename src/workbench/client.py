@@ -11,14 +11,8 @@ candidate has an equal share of what is left, so that one that hangs leaves time
 Streams. A stream that fails before its first text is retried and replaced like any call. Afterwards its
 error is raised, with the text in `partial_text`: what two models said is never joined.
 
-Money. The most that a request can cost is reserved before it is sent, and settled after it:
-
-| what came of the request | what it is settled at |
-|---|---|
-| an answer | its usage (which is an upper estimate where the provider gave none) |
-| it was refused, failed with an error of the server's, or was never sent | nothing |
-| a stream that broke off or was left | the prompt's bound and the bytes that came, as tokens |
-| no answer in time, cancelled, or an answer that cannot be read: it may have been billed | its bound |
+Money. The most that a request can cost is reserved before it is sent. An answer is settled at its usage
+(an upper estimate where the provider gave none); `budget` says at what a failed request is.
 """
 
 import asyncio
@@ -34,18 +28,16 @@ from typing import TypeVar
 import stamina
 import stamina.instrumentation
 
-from workbench.budget import Budget, Reservation
-from workbench.catalog import Catalog, ModelSpec, default_catalog, token_bound
+from workbench.budget import Budget, Reservation, billable_usage
+from workbench.catalog import Catalog, ModelSpec, default_catalog
 from workbench.errors import (
     AllProvidersFailedError,
     AuthError,
     BadResponseError,
     BudgetError,
     ConfigError,
-    ConnectError,
     ContextTooLongError,
     ProviderError,
-    ProviderTimeoutError,
     QuotaExceededError,
     StreamTruncatedError,
 )
@@ -307,6 +299,7 @@ class _Call:
             except ProviderError as exc:
                 causes.append(exc)
             except BudgetError as exc:
+                log.info("%s: %s", target.spec.model_id, exc)
                 refused = exc
         if not causes and refused is not None:
             raise refused
@@ -355,7 +348,13 @@ class _Call:
         failed: ProviderError | None = None
 
         def wait_s(exc: Exception) -> float | bool:
-            return isinstance(exc, ProviderError) and self._wait_s(exc, target, limit, has_other)
+            if not isinstance(exc, ProviderError) or (has_other and not exc.was_sent):
+                return False
+            wait_s = wait_before_retry_s(exc, self._client.limits, self._client.rng)
+            if wait_s is None or time.monotonic() + wait_s >= limit:
+                return False
+            log.info("%s: trying again in %.3f s", target.spec.model_id, wait_s)
+            return wait_s
 
         try:
             async for attempt in stamina.retry_context(
@@ -365,29 +364,12 @@ class _Call:
                     try:
                         return await send(target, limit)
                     except ProviderError as exc:
-                        exc.attempts = attempt.num
                         failed = exc
                         raise
         except BudgetError:
             if failed is None:
                 raise
         raise AssertionError("unreachable") if failed is None else failed
-
-    def _wait_s(self, exc: ProviderError, target: _Target, limit: float, has_other: bool) -> float | bool:
-        """Seconds to wait before another attempt; False: none is to be made."""
-        limits = self._client.limits
-        most = _MOST_ATTEMPTS_AT_BAD_RESPONSES if isinstance(exc, BadResponseError) else limits.max_attempts
-        if not exc.retryable or exc.attempts >= most or (has_other and not exc.was_sent):
-            return False
-        if exc.retry_after_s is not None:
-            wait_s = exc.retry_after_s * (1.0 + self._client.rng.uniform(0.0, _RETRY_AFTER_JITTER))
-        else:
-            backoff_s = min(limits.max_backoff_s, limits.backoff_s * 2.0 ** (exc.attempts - 1))
-            wait_s = self._client.rng.uniform(0.0, backoff_s)
-        if time.monotonic() + wait_s >= limit:
-            return False
-        log.info("%s: trying again in %.3f s", target.spec.model_id, wait_s)
-        return wait_s
 
     @contextmanager
     def _accounted(self, target: _Target) -> Iterator[_Account]:
@@ -398,9 +380,13 @@ class _Call:
         try:
             yield account
         except (ProviderError, asyncio.CancelledError, GeneratorExit) as exc:
+            usage = billable_usage(exc, self._prompt, self._decoding, n_text_bytes=account.n_text_bytes)
             name = type(exc).__name__ if isinstance(exc, ProviderError) else _CANCELLED
-            usage = self._usage_of(exc, account)
             self._enter(target, started_s, usage, error=name, reservation=reservation)
+            if isinstance(exc, ProviderError):
+                exc.attempts = sum(one.model_id == target.spec.model_id for one in self._attempts)
+                exc.cost_usd = _total(self._attempts)
+                log.info("%s: HTTP status %s, %s", target.spec.model_id, exc.status, name)
             raise
         else:
             usage = account.completion.usage if account.completion else None
@@ -413,17 +399,6 @@ class _Call:
         if self._client.budget is None:
             return None
         return self._client.budget.reserve(target.spec.cost_bound_usd(self._prompt, self._decoding))
-
-    def _usage_of(self, exc: BaseException, account: _Account) -> Usage | None:
-        """The tokens that a failed request may be billed for; None: it is not billed."""
-        most = self._decoding.max_output_tokens
-        n_bytes = account.n_text_bytes
-        if isinstance(exc, ProviderError):
-            if not (exc.partial_text or _may_be_billed(exc)):
-                return None
-            n_bytes = max(n_bytes, len(exc.partial_text.encode()))
-        n_output = min(most, n_bytes) if n_bytes else most
-        return Usage(token_bound(self._prompt), n_output, is_estimated=True)
 
     def _enter(
         self,
@@ -466,6 +441,22 @@ class _Call:
         )
 
 
+def wait_before_retry_s(failure: ProviderError, limits: Limits, rng: random.Random) -> float | None:
+    """Seconds to wait before the request that failed is sent again; None: it is not to be.
+
+    As long as the provider asked for and up to a fifth more; or else, with full jitter, up to
+    `backoff_s`, doubled at each attempt. Source of the jitter:
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    is_bad = isinstance(failure, BadResponseError)
+    most = min(limits.max_attempts, _MOST_ATTEMPTS_AT_BAD_RESPONSES) if is_bad else limits.max_attempts
+    if not failure.retryable or failure.attempts >= most:
+        return None
+    if failure.retry_after_s is not None:
+        return failure.retry_after_s * (1.0 + rng.uniform(0.0, _RETRY_AFTER_JITTER))
+    return rng.uniform(0.0, min(limits.max_backoff_s, limits.backoff_s * 2.0 ** (failure.attempts - 1)))
+
+
 @asynccontextmanager
 async def _closing(stream: AsyncIterator[Delta]) -> AsyncIterator[AsyncIterator[Delta]]:
     """Close `stream` at the end, if there is something to close: a provider may give a plain iterator."""
@@ -494,13 +485,6 @@ def _rules_out(failure: ProviderError, target: _Target, asked: Sequence[_Target]
         window = target.spec.context_tokens
         return too_short is not None and window is not None and window <= too_short
     return False
-
-
-def _may_be_billed(failure: ProviderError) -> bool:
-    """Whether the provider may have done its work, though no answer that can be used came back."""
-    if isinstance(failure, ProviderTimeoutError):
-        return failure.was_sent
-    return failure.status == 200 and isinstance(failure, BadResponseError | ConnectError)
 
 
 def _total(attempts: Sequence[Attempt]) -> float | None:

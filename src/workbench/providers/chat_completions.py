@@ -21,8 +21,9 @@ from workbench.errors import (
     ProviderTimeoutError,
     TooLargeError,
 )
+from workbench.providers.addresses import check_sendable
 from workbench.providers.chat_answer import ChatAnswer
-from workbench.providers.http import TIMEOUTS, Http, Reply, Timeouts, check_sendable, seal
+from workbench.providers.http import TIMEOUTS, Http, Reply, Timeouts, seal
 from workbench.providers.json_body import JsonError, JsonObject, decode_utf8, is_encodable, parse_object
 from workbench.providers.sse import Event, EventParser, EventTooLongError
 from workbench.providers.status import Complaint, complaint_of, refused

@@ -9,7 +9,6 @@ Certificates are certifi's, or those of `SSL_CERT_FILE`; there is no switch to g
 """
 
 import asyncio
-import ipaddress
 import ssl
 import urllib.request
 import zlib
@@ -35,6 +34,7 @@ from workbench.errors import (
     TLSError,
     TooLargeError,
 )
+from workbench.providers.addresses import check_sendable, check_sendable_key, checked_base_url, is_loopback
 from workbench.settings import Secret
 
 MAX_BODY_BYTES = 16 * 2**20
@@ -112,7 +112,7 @@ class Reply:
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it comes, decoded, in pieces of at most 1 MiB."""
         decoder = self._decoder()
-        raw = aiter(self._response.aiter_raw())
+        raw = aiter(self._raw())
         while (chunk := await self._next(raw)) is not None:
             if decoder is None:
                 yield chunk
@@ -129,6 +129,11 @@ class Reply:
     def failure(self, kind: type[ProviderError], reason: str) -> ProviderError:
         """An error of `kind` about this response."""
         return self.http.failure(kind, self.model, reason, status=self.status, request_id=self.request_id)
+
+    def _raw(self) -> httpx.AsyncByteStream:
+        if not isinstance(self._response.stream, httpx.AsyncByteStream):
+            raise ConfigError(f"the httpx client given for {self.http.provider} is not an async one")
+        return self._response.stream
 
     def _decoder(self) -> "zlib._Decompress | None":
         coding = self.headers.get("content-encoding", "identity").strip().lower()
@@ -197,13 +202,13 @@ class Http:
     ) -> None:
         check_sendable(provider, what="a provider's name")
         self.provider = provider
-        self.base_url = _checked_base_url(base_url, provider=provider, has_key=key is not None)
+        self.base_url = checked_base_url(base_url, provider=provider, has_key=key is not None)
         self.timeouts = timeouts
         self.max_body_bytes = MAX_BODY_BYTES
         self._key = key
         self._auth = _Bearer(key) if key is not None else httpx.Auth()
-        if key is not None and not _is_sendable_key(key):
-            raise ConfigError(f"the key of {provider} has characters that a header cannot carry; set it anew")
+        if key is not None:
+            check_sendable_key(key, what=f"the key of {provider}")
         for name, value in (headers or {}).items():
             check_sendable(name, what=f"a header name of {provider}")
             check_sendable(value, what=f"the header {name} of {provider}")
@@ -346,16 +351,6 @@ def seal(exc: BaseException) -> None:
     exc.__traceback__ = None
 
 
-def check_sendable(text: str, *, what: str) -> None:
-    """Refuse what could end a header early or cannot be in one.
-
-    Raises:
-        ConfigError: `text` is empty, or has a control character or one outside Latin-1.
-    """
-    if not text or not _is_sendable(text):
-        raise ConfigError(f"{what} is empty or has a character that HTTP cannot carry: {text[:60]!r}")
-
-
 _was_reused: ContextVar[bool] = ContextVar("_was_reused", default=False)
 
 
@@ -408,57 +403,10 @@ def _certificates() -> ssl.SSLContext:
 def _proxy(base_url: str) -> httpx.Proxy | None:
     parts = urlsplit(base_url)
     host = parts.hostname or ""
-    if _is_loopback(host) or urllib.request.proxy_bypass(host):
+    if is_loopback(host) or urllib.request.proxy_bypass(host):
         return None
     proxy = urllib.request.getproxies().get(parts.scheme)
     return httpx.Proxy(proxy) if proxy else None
-
-
-def _checked_base_url(base_url: str, *, provider: str, has_key: bool) -> str:
-    problem = _problem_of(base_url)
-    if problem is not None:
-        raise ConfigError(f"the base URL of {provider} {problem}; give one like https://api.example.com/v1")
-    parts = urlsplit(base_url)
-    if has_key and parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        raise ConfigError(
-            f"the base URL of {provider} is plain http to {parts.hostname}, and its key would travel in "
-            "clear; use https, or no key"
-        )
-    return base_url.rstrip("/")
-
-
-def _problem_of(base_url: str) -> str | None:
-    """What is wrong with `base_url`, without repeating it: there may be a password in it."""
-    if not _is_sendable(base_url) or " " in base_url:
-        return "has a space, a control character or one outside Latin-1"
-    try:
-        parts = urlsplit(base_url)
-        port = parts.port
-        httpx.URL(base_url)
-    except (ValueError, httpx.InvalidURL):
-        return "is not a URL with a port from 1 to 65535"
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        return "is not http:// or https:// with a host and a port from 1 to 65535"
-    if "@" in parts.netloc:
-        return "has a user or password in it"
-    return "has a query or fragment" if parts.query or parts.fragment else None
-
-
-def _is_sendable(text: str) -> bool:
-    return all(" " <= character <= "\xff" and not "\x7f" <= character <= "\x9f" for character in text)
-
-
-def _is_sendable_key(key: Secret) -> bool:
-    return len(key) > 0 and all("!" <= character <= "~" for character in key.get_secret_value())
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _said(exc: BaseException) -> str:

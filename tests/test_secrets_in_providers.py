@@ -1,0 +1,158 @@
+"""A key is in no message, traceback, log, repr, pickle or copy, whatever the server does."""
+
+import asyncio
+import copy
+import io
+import json
+import logging
+import pickle
+import traceback
+from collections.abc import Iterator
+
+import pytest
+
+from faults import (
+    CANARY,
+    FAULTS,
+    LONG_STREAMS,
+    SLOW,
+    SLOW_STREAMS,
+    FaultServer,
+    refusing_port,
+    unaccepting_port,
+)
+from workbench.client import Client, Limits
+from workbench.errors import ProviderError
+from workbench.providers.chat_completions import ChatCompletions
+from workbench.providers.http import Timeouts
+from workbench.settings import Secret
+from workbench.types import Decoding, Prompt
+
+pytestmark = pytest.mark.anyio
+
+SLOW_ONES = {*SLOW, *SLOW_STREAMS, *LONG_STREAMS}
+PROMPT = Prompt("p1", "2 + 2?")
+
+
+def faulty(url: str) -> ChatCompletions:
+    timeouts = Timeouts(connect_s=0.2, between_bytes_s=0.2)
+    return ChatCompletions("faulty", url, key=Secret(CANARY), timeouts=timeouts)
+
+
+async def fail(
+    provider: ChatCompletions, *, is_streamed: bool, deadline_s: float = 5.0
+) -> BaseException | None:
+    """What a call raises; None where it was answered."""
+    limits = Limits(deadline_s=deadline_s, max_attempts=1)
+    async with Client([provider], limits=limits) as client:
+        try:
+            if not is_streamed:
+                await client.complete("faulty/small", PROMPT, decoding=Decoding(max_output_tokens=100))
+            else:
+                async for _ in client.stream("faulty/small", PROMPT):
+                    pass
+        except ProviderError as exc:
+            return exc
+    return None
+
+
+def everything_shown(exc: BaseException) -> str:
+    """All that a traceback with locals, of this and of every exception behind it, could show."""
+    shown = io.StringIO()
+    seen: BaseException | None = exc
+    while seen is not None:
+        traceback.TracebackException.from_exception(seen, capture_locals=True).print(file=shown)
+        print(repr(seen), str(seen), vars(seen), seen.args, file=shown)
+        frame = seen.__traceback__
+        while frame is not None:
+            print(
+                [vars(value) for value in frame.tb_frame.f_locals.values() if hasattr(value, "__dict__")],
+                file=shown,
+            )
+            frame = frame.tb_next
+        seen = seen.__cause__ or seen.__context__
+    return shown.getvalue()
+
+
+@pytest.fixture
+def logs() -> Iterator[io.StringIO]:
+    """Everything logged at any level by anyone."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield stream
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+@pytest.mark.parametrize("is_streamed", [False, True], ids=["unary", "streamed"])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_no_fault_shows_the_key(fault: str, is_streamed: bool, logs: io.StringIO) -> None:
+    asyncio.get_running_loop().set_debug(True)
+    async with FaultServer(fault) as server:
+        error = await fail(
+            faulty(server.url), is_streamed=is_streamed, deadline_s=0.4 if fault in SLOW_ONES else 5.0
+        )
+        assert f"Bearer {CANARY}" in server.requests[0].head
+    if error is not None:
+        assert CANARY not in everything_shown(error)
+    assert CANARY not in logs.getvalue()
+    assert PROMPT.text not in logs.getvalue()
+
+
+@pytest.mark.parametrize("port", [refusing_port, unaccepting_port])
+async def test_no_connection_shows_no_key(port: object) -> None:
+    with port() as number:  # type: ignore[operator]
+        error = await fail(faulty(f"http://127.0.0.1:{number}/v1"), is_streamed=False)
+    assert error is not None
+    assert CANARY not in everything_shown(error)
+
+
+async def test_a_cancelled_call_shows_no_key() -> None:
+    async with FaultServer("hang") as server:
+        provider = faulty(server.url)
+        task = asyncio.create_task(raised(provider))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        error = await task
+        await provider.aclose()
+    assert isinstance(error, asyncio.CancelledError)
+    assert CANARY not in everything_shown(error)
+
+
+async def raised(provider: ChatCompletions) -> BaseException:
+    try:
+        await provider.complete("small", PROMPT, Decoding(), deadline_s=5.0)
+    except asyncio.CancelledError as exc:
+        return exc
+    raise AssertionError("it was answered")
+
+
+async def test_the_cause_is_kept_as_text() -> None:
+    async with FaultServer("reset") as server:
+        error = await fail(faulty(server.url), is_streamed=False)
+    assert error is not None
+    assert "ClientOSError" in str(error.__cause__) or "Disconnected" in str(error.__cause__)
+
+
+async def test_a_provider_and_its_client_hide_the_key() -> None:
+    async with Client([provider := faulty("http://127.0.0.1:9/v1")]) as client:
+        parts = [provider, provider._http, provider._http._auth, client]
+        shown = " ".join(f"{part!r} {part!s} {vars(part)}" for part in parts)
+        assert CANARY not in shown + repr(vars(copy.copy(provider)))
+        assert CANARY not in repr(dict(provider._http._client.headers))
+        with pytest.raises(TypeError):
+            pickle.dumps(provider)
+        with pytest.raises(TypeError):
+            json.dumps(vars(provider))
+
+
+async def test_the_key_goes_to_no_other_host() -> None:
+    async with FaultServer("ok") as elsewhere:
+        moved = f"HTTP/1.1 307 Go\r\nLocation: {elsewhere.url}/chat/completions\r\nContent-Length: 0\r\n\r\n"
+        async with FaultServer(lambda: [moved.encode()]) as server:
+            assert await fail(faulty(server.url), is_streamed=False) is not None
+        assert elsewhere.requests == []
