@@ -13,7 +13,7 @@ LAYERS = [
     {"providers", "routing", "scoring"},
     {"client", "experiment"},
     {"tracking", "plots", "report", "terminal", "widgets", "batch", "server"},
-    {"publish"},
+    {"publication"},
     {"session"},
     {"cli"},
 ]
@@ -60,7 +60,7 @@ def violations(sources: dict[str, str]) -> list[str]:
         unit = module.split(".")[0]
         for name in imports_of(source):
             top, *rest = name.split(".")
-            if top == "workbench" and rest and unit != rest[0] and unit != "__main__":
+            if top == "workbench" and rest and rest[0] not in (unit, "__version__"):
                 other = rest[0]
                 apart = any({unit, other} <= group for group in APART)
                 if layer_of(other) > layer_of(unit) or apart:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from workbench.client import Client, connect
     from workbench.experiment.analyse import analyse
     from workbench.experiment.run import run
-    from workbench.experiment.spec import load_spec
-    from workbench.publish import publish
+    from workbench.experiment.spec import load_spec, load_training_spec
+    from workbench.experiment.training import train
+    from workbench.publication import publish, publish_router
 
 __version__ = "0.1.0"
 
@@ -27,8 +28,11 @@ _LATE = {
     "connect": "workbench.client",
     "analyse": "workbench.experiment.analyse",
     "load_spec": "workbench.experiment.spec",
-    "publish": "workbench.publish",
+    "load_training_spec": "workbench.experiment.spec",
+    "publish": "workbench.publication",
+    "publish_router": "workbench.publication",
     "run": "workbench.experiment.run",
+    "train": "workbench.experiment.training",
 }
 
 __all__ = [
@@ -44,8 +48,11 @@ __all__ = [
     "analyse",
     "connect",
     "load_spec",
+    "load_training_spec",
     "publish",
+    "publish_router",
     "run",
+    "train",
 ]
 
 

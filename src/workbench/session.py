@@ -12,7 +12,7 @@ from workbench.experiment.analyse import Analysis, from_json
 from workbench.experiment.run import repair_journal, run, set_run_aside
 from workbench.experiment.spec import ExperimentSpec, load_spec, load_training_spec
 from workbench.experiment.training import train
-from workbench.publish import Published, publish, publish_router
+from workbench.publication import Published, publish, publish_router
 from workbench.settings import Settings, experiments_dir, notebooks_dir
 from workbench.storage import read_bytes
 

@@ -1,5 +1,6 @@
 """What a run looks like in a terminal: a progress line while it goes on, tables and verdicts when it ends."""
 
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -85,16 +86,21 @@ def verdicts(analysis: Analysis) -> Iterator[Text]:
 
 
 def leaderboard_table(board: Leaderboard) -> Table:
-    """Routers on prompts that they had not seen; a column that means nothing for the table is left out."""
-    names = {
-        name: value for name, value in _LEADERBOARD.items() if any(value(r) != ABSENT for r in board.results)
-    }
-    return table(tuple(names), ([value(result) for value in names.values()] for result in board.results))
+    """Routers on prompts that they had not seen."""
+    header, *rows = leaderboard_rows(board)
+    return table(header, rows)
+
+
+def leaderboard_rows(board: Leaderboard) -> list[list[str]]:
+    """The header, then a row a router; a column that means nothing for this table is left out."""
+    columns = {name: [worded(result) for result in board.results] for name, worded in _LEADERBOARD.items()}
+    shown = {name: cells for name, cells in columns.items() if set(cells) != {ABSENT}}
+    return [list(shown), *(list(row) for row in zip(*shown.values(), strict=True))]
 
 
 def dataset_table(rows: Iterable[Dataset]) -> Table:
-    """Prompt sets and benchmarks, and where each is."""
-    header = ("name", "what", "prompts", "models", "licence", "here")
+    """Prompt sets and benchmarks, and whether each is on this machine."""
+    header = ("name", "kind", "prompts", "models", "licence", "here")
     return table(header, (_dataset_row(row) for row in rows))
 
 
@@ -137,19 +143,17 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(header):
         width = max((row[position].cell_len for row in cells), default=0)
-        drawn.add_column(name, justify="right" if position else "left", min_width=width)
+        broken = "\n".join(textwrap.wrap(name, max(width, 7), break_long_words=False))
+        drawn.add_column(broken, justify="right" if position else "left", no_wrap=True)
     for row in cells:
         drawn.add_row(*row)
     return drawn
 
 
 def _dataset_row(row: Dataset) -> tuple[str, ...]:
-    missing = (
-        f"workbench data fetch {row.name}" if row.is_fetchable else f"workbench data describe {row.name}"
-    )
     n_models = str(row.n_models) if row.n_models else ABSENT
-    here = "yes" if row.location else f"no: {missing}"
-    return (row.name, row.title, f"{row.n_prompts:,}", n_models, row.licence, here)
+    here = "yes" if row.location else "fetchable" if row.is_fetchable else "no"
+    return (row.name, row.kind, f"{row.n_prompts:,}", n_models, row.licence, here)
 
 
 def _number(value: float | None) -> str:

@@ -65,11 +65,12 @@ class Plan:
         uses_one = any(model_id.startswith("simulator/") for model_id in self.model_ids)
         return uses_one and not os.environ.get("WORKBENCH_SIMULATOR_URL")
 
-    def score(self, completion: Completion, prompt: Prompt) -> float | None:
+    def score(self, completion: Completion, call: Call) -> float | None:
         """The quality of an answer in [0, 1]."""
+        prompt, seed = call.prompt, self.spec.decode(call.repeat).seed
         if self.scorer is not None and prompt.reference is not None:
             return self.scorer(completion.text, prompt.reference)
-        return self.replay.recorded_quality(completion.model, prompt) if self.replay else None
+        return self.replay.recorded_quality(completion.model, prompt, seed=seed) if self.replay else None
 
     def cost_bound_usd(self, call: Call, decision: Decision) -> float:
         """The most that one request of this call can cost; 0.0 where no price is known."""

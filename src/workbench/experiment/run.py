@@ -209,7 +209,7 @@ class _Execution:
         return Outcome(
             **self._identity(call, decision, f"{completion.provider}/{completion.model}"),
             response=completion.text,
-            quality=self._plan.score(completion, call.prompt),
+            quality=self._plan.score(completion, call),
             cost_usd=completion.cost_usd,
             latency_s=completion.latency_s,
             input_tokens=completion.usage.input_tokens,

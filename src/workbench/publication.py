@@ -89,9 +89,11 @@ def _write_report(run: Run | Training) -> Path:
 
     written = spec_yaml(run.spec)
     write_text(run.folder / "spec.yaml", written)
-    figures = {"quality_cost": plots.quality_cost(run.analysis)}
+    figures = {}
     if run.analysis.comparisons:
         figures["differences"] = plots.forest(run.analysis)
+    if any(arm.usd_per_1k_prompts is not None for arm in run.analysis.arms):
+        figures["quality_cost"] = plots.quality_cost(run.analysis)
     for name, figure in figures.items():
         write_bytes(run.folder / "plots" / f"{name}.png", plots.png(figure))
     page = report.html(
