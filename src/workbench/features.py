@@ -45,7 +45,7 @@ def hashed(texts: Sequence[str], config: FeatureConfig | None = None) -> csr_arr
     """
     config = config or FeatureConfig()
     if not texts:
-        return csr_array((0, config.n_features), dtype=np.float32)
+        return csr_array(np.zeros((0, config.n_features), dtype=np.float32))
     clipped = [_encodable(clip(text, config.max_chars)) for text in texts]
     words, chars = _vectorizers(config)
     rows = hstack([words.transform(clipped), config.char_weight * chars.transform(clipped)], format="csr")

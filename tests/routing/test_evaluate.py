@@ -9,6 +9,7 @@ import pytest
 from workbench.errors import ConfigError, DataError, InsufficientDataError
 from workbench.outcomes import pivot, read
 from workbench.routing.evaluate import Contender, Leaderboard, cross_validate
+from workbench.routing.metrics import apgr
 from workbench.routing.train import TrainConfig
 
 QUICK = (
@@ -81,9 +82,8 @@ def test_pair_measures_are_for_pairs_and_curve_measures_for_more(
 
 
 def test_what_is_not_predicted_is_not_calibrated(board: Leaderboard) -> None:
-    assert board.table.set_index("router")["ece"].isna().to_dict() == {
-        "random": True, "cheapest": True, "best_single": False, "knn": False, "controller": False, "oracle": False,
-    }  # fmt: skip
+    is_absent = board.table.set_index("router")["ece"].isna()
+    assert set(is_absent.index[is_absent]) == {"random", "cheapest"}
     assert line(board, "oracle")["brier"] == 0.0
 
 
@@ -167,18 +167,23 @@ def test_more_folds_than_groups_are_refused(table: pd.DataFrame) -> None:
 
 
 @pytest.mark.slow
-def test_the_published_accuracies_and_a_part_of_the_reference_are_reproduced(shared_data: Path) -> None:
+def test_the_published_accuracies_and_the_oracle_of_mmlu_are_reproduced(shared_data: Path) -> None:
     table = read(shared_data / "routellm_pair.parquet")
     mmlu = table[(table["benchmark"] == "mmlu") & ~table["contaminated"].astype(bool)]
     means = pivot(mmlu).mean().round(4).to_dict()
     assert means == {"gpt-4-1106-preview": 0.8059, "mistralai/Mixtral-8x7B-Instruct-v0.1": 0.6809}
-    part = mmlu[mmlu["id_fold"] <= 1].sort_values("prompt_id", kind="stable").head(6_000)
-    knn, oracle = cross_validate(
-        part, folds="id_fold", contenders=[Contender("knn")], n_resamples=100
-    ).results
+    quality = pivot(mmlu).to_numpy()
+    assert apgr(quality[:, 0] - quality[:, 1], quality[:, 0], quality[:, 1]) == pytest.approx(1.285, abs=5e-4)
+
+
+@pytest.mark.slow
+def test_knn_beats_chance_on_prompts_of_mmlu_that_it_did_not_see(shared_data: Path) -> None:
+    table = read(shared_data / "routellm_pair.parquet")
+    mmlu = table[(table["benchmark"] == "mmlu") & (table["id_fold"] <= 1)]
+    part = mmlu[mmlu["prompt_id"].isin(mmlu["prompt_id"].unique()[::2])]
+    knn, _ = cross_validate(part, folds="id_fold", contenders=[Contender("knn")], n_resamples=200).results
     assert knn.apgr_low is not None
-    assert knn.apgr_low > 0.5
-    assert oracle.apgr == pytest.approx(1.285, abs=0.06)  # of all prompts, in the reference
+    assert knn.apgr_low > 0.55
 
 
 def test_the_best_single_model_and_the_no_information_hull_of_zeroeval_are_reproduced(
@@ -187,7 +192,8 @@ def test_the_best_single_model_and_the_no_information_hull_of_zeroeval_are_repro
     table = read(shared_data / "zeroeval19.parquet").assign(task="same")
     board = cross_validate(table, folds="id_fold", contenders=[Contender("best_single")], n_resamples=50)
     best, oracle = board.results
-    assert best.quality == pytest.approx(0.8359, abs=5e-5)
+    assert board.scored.data.quality.mean(axis=0).max() == pytest.approx(0.8359, abs=5e-5)
+    assert oracle.quality == pytest.approx(0.9563, abs=5e-5)
     assert best.aiqlog == pytest.approx(0.7849, abs=0.002)
     assert oracle.aiqlog == pytest.approx(0.9462, abs=0.002)
     assert oracle.saving == pytest.approx(0.98, abs=0.01)
