@@ -429,12 +429,16 @@ class _Call:
         log.info("%s: %s in %.3f s", attempt.model_id, error or "answered", attempt.latency_s)
 
     def _priced(self, completion: Completion) -> Completion:
-        """`completion` with the cost of all attempts, and the time since the first of them."""
+        """`completion` with the cost of all attempts, and the time since the first of them.
+
+        Where the model has no price, a cost that the provider gave (a replay's) stands.
+        """
+        total_usd = _total(self._attempts)
         earlier_s = self._attempts[-1].started_s - self._attempts[0].started_s
         first_token_s = completion.first_token_s
         return replace(
             completion,
-            cost_usd=_total(self._attempts),
+            cost_usd=completion.cost_usd if total_usd is None else total_usd,
             latency_s=completion.latency_s + earlier_s,
             first_token_s=None if first_token_s is None else first_token_s + earlier_s,
             attempts=tuple(self._attempts),

@@ -100,6 +100,10 @@ async def test_a_refusal_is_typed_and_final(fault: str, is_streamed: bool) -> No
     assert str(error.status) == fault[:3]
 
 
+async def test_a_list_of_what_is_wrong_is_shown() -> None:
+    assert '[{"msg": "bad"}]' in str(await error_of("422"))
+
+
 @pytest.mark.parametrize("fault", TRANSIENT)
 async def test_a_passing_failure_may_be_tried_again(fault: str, is_streamed: bool) -> None:
     error = await error_of(fault, is_streamed=is_streamed)

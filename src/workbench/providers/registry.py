@@ -1,6 +1,7 @@
 """Where the providers are: one row each. A provider that speaks a known protocol is a row and no more.
 
-Read from the providers' own documentation on 2026-11-23; an address can be overridden when connecting.
+Addresses and names of variables are those in public use for OpenAI-compatible clients on 2026-11-23;
+an address can be overridden when connecting.
 """
 
 import difflib
@@ -46,7 +47,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("cerebras", base_url="https://api.cerebras.ai/v1", key_var="CEREBRAS_API_KEY"),
     Endpoint("together", base_url="https://api.together.xyz/v1", key_var="TOGETHER_API_KEY"),
     Endpoint("fireworks", base_url="https://api.fireworks.ai/inference/v1", key_var="FIREWORKS_API_KEY"),
-    # Mistral sends usage in every stream unasked: https://docs.mistral.ai/api/#tag/chat
+    # Refuses fields that it does not know, and sends usage in every stream unasked:
+    # https://docs.mistral.ai/api/#tag/chat, https://github.com/openai/openai-agents-python/issues/442
     Endpoint(
         "mistral",
         base_url="https://api.mistral.ai/v1",

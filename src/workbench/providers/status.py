@@ -1,5 +1,6 @@
 """What an HTTP status and the body beside it mean: one typed error for each way to be refused."""
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from workbench.errors import (
     ServerError,
 )
 from workbench.providers.http import Reply
-from workbench.providers.json_body import JsonError, JsonObject, object_of, parse_object, text_of
+from workbench.providers.json_body import JsonError, JsonObject, object_of, parse_object
 
 _MESSAGE_CHARACTERS = 200
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "quota_exceeded", "insufficient_balance"}
@@ -54,9 +55,8 @@ def complaint_of(body: str) -> Complaint:
 def complaint_in(answer: JsonObject) -> Complaint:
     """The complaint in a JSON object: OpenAI's `{"error": {...}}`, and plainer ones."""
     error = object_of(answer, "error") or answer
-    message = (
-        text_of(error, "message") or text_of(answer, "error") or text_of(error, "detail") or "no reason given"
-    )
+    told = (error.get("message"), answer.get("error"), error.get("detail"))
+    message = next((_as_text(value) for value in told if value), "no reason given")
     codes = (error.get("code"), error.get("type"))
     status = next((code for code in codes if isinstance(code, int) and 400 <= code <= 599), None)
     named = frozenset(code for code in codes if isinstance(code, str))
@@ -109,6 +109,11 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         if math.isfinite(wait_s) and wait_s >= 0.0:
             return wait_s
     return _until(headers.get("retry-after", ""))
+
+
+def _as_text(value: object) -> str:
+    """A server's reason; some give lists of what is wrong with each field."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _until(date: str) -> float | None:
