@@ -33,7 +33,7 @@ class TrainConfig:
     `min_prompts`: buckets that fewer training prompts have are not learned.
     """
 
-    n_members: int = 4
+    n_members: int = 3
     n_parts: int = 10
     min_prompts: int = 4
     n_hidden: int = 32
