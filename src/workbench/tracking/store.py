@@ -16,7 +16,7 @@ from mlflow.store.db import utils as mlflow_db
 
 from workbench.errors import TrackingError
 from workbench.redaction import without_password
-from workbench.settings import Settings
+from workbench.settings import Settings, project_dir
 from workbench.storage import explained, locked
 
 Tell = Callable[[str], None]
