@@ -81,7 +81,7 @@ class MetaController:
         return "controller"
 
     def predict(self, prompts: Sequence[Prompt], *, features: csr_array | None = None) -> Floats:
-        """[N, M] predicted quality, NaN for a model no training prompt saw; `features` [N, D], where known."""
+        """[N, M] predicted quality, NaN for a model that was never seen; `features` [N, D], where known."""
         if features is None:
             features = hashed([prompt.text for prompt in prompts], self.feature_config)
         n_buckets = self.members[0].config.n_buckets
