@@ -16,6 +16,7 @@ LAYERS = [
     {"publication"},
     {"session"},
     {"cli"},
+    {"__main__"},
 ]
 APART = [{"providers", "routing", "scoring"}]
 """Modules of one layer that must not know each other."""

@@ -16,7 +16,7 @@ from workbench.redaction import holds_secret
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FORBIDDEN = re.compile(
-    r"/(?:work|root|home)/\w|files\.pythonhosted|pypi\.org/simple|127\.0\.0\.1:\d{4,5}/simple"
+    r"/(?:work|root)/\w|files\.pythonhosted|pypi\.org/simple|127\.0\.0\.1:\d{4,5}/simple"
 )
 
 

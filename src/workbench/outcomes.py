@@ -27,7 +27,7 @@ Parquet. One row per (prompt_id, arm, repeat).
 import hashlib
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -61,11 +61,12 @@ COLUMNS: tuple[str, ...] = (
     "latency_s", "input_tokens", "output_tokens", "error", "propensity", "repeat", "split", "price_date",
 )  # fmt: skip
 KEY = ["prompt_id", "arm", "repeat"]
+_values = attrgetter(*COLUMNS)
 
 
 def from_outcomes(outcomes: Iterable[Outcome]) -> pd.DataFrame:
     """The table of `outcomes`, every column of the schema present, validated."""
-    return validate(pd.DataFrame([asdict(outcome) for outcome in outcomes], columns=list(COLUMNS)))
+    return validate(pd.DataFrame([_values(outcome) for outcome in outcomes], columns=list(COLUMNS)))
 
 
 def validate(table: pd.DataFrame) -> pd.DataFrame:
