@@ -29,8 +29,11 @@ types: install
 unit: install
 	$(RUN)/pytest -n 2 --dist loadscope --cov --cov-report=term
 
+# Executed again in a fresh folder of runs, and compared with their committed outputs.
 notebooks: install
-	$(RUN)/pytest --nbval notebooks -p no:cacheprovider
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	WORKBENCH_RUNS_DIR="$$folder/runs" WORKBENCH_TRACKING_URI="sqlite:///$$folder/mlflow.db" \
+	    $(RUN)/pytest --nbval notebooks -p no:cacheprovider --no-header -q
 
 lock: install
 	$(RUN)/python -m uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --generate-hashes \
