@@ -167,19 +167,19 @@ class TrainingSpec(_Strict):
 _FINGERPRINTED = ("prompts", "replay", "arms", "scorer", "decoding", "repeats", "seed")
 
 
-def load_spec(path: Path) -> ExperimentSpec:
+def load_spec(path: str | Path) -> ExperimentSpec:
     """The experiment in a YAML file.
 
     Raises:
         StorageError: there is no such file.
         ConfigError: it is not plain YAML, or a key is unknown, missing or wrong; the message names it.
     """
-    return _parsed(ExperimentSpec, path)
+    return _parsed(ExperimentSpec, Path(path))
 
 
-def load_training_spec(path: Path) -> TrainingSpec:
+def load_training_spec(path: str | Path) -> TrainingSpec:
     """The training of a router in a YAML file; errors as `load_spec`."""
-    return _parsed(TrainingSpec, path)
+    return _parsed(TrainingSpec, Path(path))
 
 
 def _parsed(model: type[_Spec], path: Path) -> _Spec:
