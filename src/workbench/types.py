@@ -5,21 +5,62 @@ completion; a scorer gives it a quality; together they are one outcome, one row 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
 """Why a model stopped; a reason that is none of the known ones is `other`, kept raw in `Completion`."""
 
 
+ReasoningEffort = Literal["none", "low", "medium", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture in a message: its bytes, or the address that the provider may fetch it from."""
+
+    content: bytes = field(default=b"", repr=False)
+    media_type: str = "image/png"
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.content) == (self.url is not None):
+            raise ValueError("an image has either content or a url")
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that a model may ask for; `parameters` is its JSON schema, as JSON text."""
+
+    name: str
+    description: str = ""
+    parameters: str = '{"type": "object", "properties": {}}'
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model asks for a function; `arguments` is JSON text as the model wrote it, which may be wrong."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    A message of the assistant may have asked for tools (`tool_calls`); one of role `tool` is the result
+    of the call that `tool_call_id` names.
+    """
 
     role: Role
     content: str
+    images: tuple[Image, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +69,8 @@ class Prompt:
 
     `prompt_id` is unique in a prompt set. Prompts that share a `cluster` (one document, one
     template) are not independent, and the statistics treat them so; None: the prompt stands alone.
-    `reference` is the right answer; None: there is none to compare with.
+    `reference` is the right answer; None: there is none to compare with. `history` is the conversation
+    before `text`, which may be empty where the last message of the history is to be answered.
     """
 
     prompt_id: str
@@ -37,38 +79,66 @@ class Prompt:
     cluster: str | None = None
     reference: str | None = None
     system: str | None = None
+    images: tuple[Image, ...] = ()
+    history: tuple[Message, ...] = ()
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The conversation to send: the system message, where there is one, then the user's.
+        """The conversation to send: the system message, the history, then the user's text and images.
 
-        >>> Prompt("p1", "2 + 2?").messages
-        (Message(role='user', content='2 + 2?'),)
+        >>> [message.role for message in Prompt("p1", "2 + 2?", system="Be brief.").messages]
+        ['system', 'user']
         """
-        user = Message("user", self.text)
-        return (user,) if self.system is None else (Message("system", self.system), user)
+        first = () if self.system is None else (Message("system", self.system),)
+        is_asked = bool(self.text or self.images or not self.history)
+        last = (Message("user", self.text, self.images),) if is_asked else ()
+        return (*first, *self.history, *last)
 
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How a model is asked to answer; None leaves a setting to the provider."""
+    """How a model is asked to answer; None leaves a setting to the provider.
+
+    `tool_choice` is auto, none, required, or the name of one tool. `json_schema` is a JSON schema, as JSON
+    text, that the answer must follow. `top_logprobs` asks for the log-probability of each token of the
+    answer and of that many alternatives.
+    """
 
     max_output_tokens: int = 512
     temperature: float | None = 0.0
     top_p: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str | None = None
+    json_schema: str | None = None
+    top_logprobs: int | None = None
+    reasoning_effort: ReasoningEffort | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token of an answer and its natural log-probability; `top` are the likeliest, itself included."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call. `is_estimated`: the provider reported none, and these are an upper guess."""
+    """Tokens of one call. `is_estimated`: the provider reported none, and these are an upper guess.
+
+    `input_tokens` counts all that were read: those taken from a cache (`cached_input_tokens`) and those
+    put into one (`cache_write_tokens`) included. `output_tokens` includes `reasoning_tokens`.
+    """
 
     input_tokens: int
     output_tokens: int
     cached_input_tokens: int = 0
     reasoning_tokens: int = 0
     is_estimated: bool = False
+    cache_write_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +168,7 @@ class Completion:
     `model` is what was asked for, `served_model` what the provider says answered. `cost_usd` is None
     until the client has priced it (or when the model has no price). `first_token_s` is None for a
     call that was not streamed. `attempts` is every request behind this answer, the last one included.
+    `reasoning` is what the provider showed of the model's thoughts; it is not part of the answer.
     """
 
     text: str
@@ -112,6 +183,9 @@ class Completion:
     first_token_s: float | None = None
     request_id: str | None = None
     attempts: tuple[Attempt, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+    reasoning: str = ""
 
     @property
     def model_id(self) -> str:
@@ -120,11 +194,36 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of the tool call with this `index`; the id and the name come with its first piece."""
+
+    index: int
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """One piece of a streamed answer; the last one carries the whole `completion` and no text."""
 
     text: str
     completion: Completion | None = None
+    reasoning: str = ""
+    tool_call: ToolCallDelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """A vector for each text, in order. `cost_usd` as in `Completion`."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    model: str
+    served_model: str
+    provider: str
+    usage: Usage
+    latency_s: float
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
