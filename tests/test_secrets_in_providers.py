@@ -13,16 +13,22 @@ import pytest
 
 from faults import (
     CANARY,
+    DONE,
     FAULTS,
     LONG_STREAMS,
     SLOW,
     SLOW_STREAMS,
+    USAGE,
     FaultServer,
+    answer,
+    delta,
     refusing_port,
+    stream,
     unaccepting_port,
+    whole,
 )
 from workbench.client import Client, Limits
-from workbench.errors import ProviderError
+from workbench.errors import ProviderError, StreamTruncatedError
 from workbench.providers.chat_completions import ChatCompletions
 from workbench.providers.http import Timeouts
 from workbench.settings import Secret
@@ -156,3 +162,48 @@ async def test_the_key_goes_to_no_other_host() -> None:
         async with FaultServer(lambda: [moved.encode()]) as server:
             assert await fail(faulty(server.url), is_streamed=False) is not None
         assert elsewhere.requests == []
+
+
+ECHO = f"Your key is {CANARY}, and canaries sing."
+
+
+async def test_an_answer_that_repeats_the_key_is_kept_without_it() -> None:
+    choice = {"index": 0, "message": {"content": ECHO}, "finish_reason": f"stop {CANARY}"}
+    body = answer(choices=[choice], model=f"small-{CANARY}", id=CANARY)
+    async with FaultServer(whole(body)) as server, Client([faulty(server.url)]) as client:
+        completion = await client.complete("faulty/small", PROMPT)
+    assert completion.text == "Your key is **********, and canaries sing."
+    assert CANARY not in repr(completion)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 13, 100])
+async def test_a_streamed_key_is_masked_however_it_is_cut(size: int) -> None:
+    pieces = [delta(ECHO[start : start + size]) for start in range(0, len(ECHO), size)]
+    script = stream(*pieces, delta(finish="stop"), USAGE, DONE)
+    async with FaultServer(script) as server, Client([faulty(server.url)]) as client:
+        deltas = [one async for one in client.stream("faulty/small", PROMPT)]
+    shown = "Your key is **********, and canaries sing."
+    assert "".join(one.text for one in deltas) == shown
+    assert deltas[-1].completion is not None
+    assert deltas[-1].completion.text == shown
+
+
+async def test_an_answer_that_ends_like_the_key_begins_is_whole() -> None:
+    script = stream(delta("It ends in "), delta("canary"), delta(finish="stop"), USAGE, DONE)
+    async with FaultServer(script) as server, Client([faulty(server.url)]) as client:
+        deltas = [one async for one in client.stream("faulty/small", PROMPT)]
+    assert "".join(one.text for one in deltas) == "It ends in canary"
+
+
+async def test_a_stream_that_breaks_off_inside_the_key_keeps_none_of_it() -> None:
+    async with FaultServer(stream(delta(f"Your key is {CANARY[:-1]}"))) as server:
+        error = await fail(faulty(server.url), is_streamed=True)
+    assert isinstance(error, StreamTruncatedError)
+    assert error.partial_text == "Your key is "
+
+
+async def test_a_placeholder_for_a_key_is_not_masked_in_answers() -> None:
+    async with FaultServer("ok") as server:
+        provider = ChatCompletions("faulty", server.url, key=Secret("answer"))
+        async with Client([provider]) as client:
+            assert (await client.complete("faulty/small", PROMPT)).text == "The answer is 4."

@@ -1,13 +1,13 @@
-"""What looks like a key: asked before anything is written to a notebook, a tracking store or a report."""
+"""What is, or looks like, a key: asked before anything is written, and masked in what others wrote."""
 
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
 from workbench.errors import ConfigError
+from workbench.settings import Secret, known_secrets
 
 MASK = "**********"
 
@@ -16,18 +16,19 @@ _NAME = re.compile(
     r"|authorization|bearer)(?:[^a-z]|$)"
 )
 _VALUE = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
+    # At the start of a word, also after a line break as JSON writes it, or after a terminal's colour.
+    r"(?P<before>^|[^A-Za-z0-9]|\\[nrtbf]|(?:\x1b|\\u001b)\[[0-9;]*m)(?:"
     r"sk-[A-Za-z0-9_-]{16,}"  # OpenAI, Anthropic, OpenRouter, DeepSeek
     r"|AIza[A-Za-z0-9_-]{30,}"  # Google
     r"|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"
     r"|(?:gsk|hf|r8)_[A-Za-z0-9]{20,}|(?:xai|pplx|nvapi|glpat)-[A-Za-z0-9_-]{20,}"
     r"|xox[abpr]-[A-Za-z0-9-]{10,}|AKIA[A-Z0-9]{16}"
     r"|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"  # a signed web token
-    r")|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----)"
 )
 _WORD = re.compile(r"[A-Za-z0-9]{32,}")
-_KEY_VARIABLE = re.compile(r"(?:_API_KEY|_TOKEN|_SECRET|_PASSWORD)$")
-_SHORTEST_KEY = 8
+SHORTEST_KEY = 8
+"""A shorter one, such as the `EMPTY` that local servers are given, is no secret and may be a word."""
 _RANDOM_BITS_PER_CHARACTER = 3.8
 """Random letters and digits have 4.5 and more, hexadecimal digests 4 (but no capitals), words 3.5."""
 
@@ -35,9 +36,15 @@ _RANDOM_BITS_PER_CHARACTER = 3.8
 def looks_secret(name: str, value: object) -> bool:
     """Whether `value`, called `name`, may be a key: by its name, its form, its randomness, or by being one.
 
+    What is inside a list or mapping is looked at too.
+
     >>> looks_secret("model", "openai/gpt-4o"), looks_secret("openai_api_key", "canary")
     (False, True)
     """
+    if isinstance(value, Mapping):
+        return any(looks_secret(f"{name}.{key}", inner) for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return any(looks_secret(name, inner) for inner in value)
     text = "" if value is None else str(value)
     is_number = isinstance(value, int | float)
     is_named = bool(_NAME.search(name)) and bool(text) and not is_number
@@ -45,8 +52,59 @@ def looks_secret(name: str, value: object) -> bool:
 
 
 def holds_secret(text: str) -> bool:
-    """Whether a key of a known form, or the value of one of this environment's keys, is in `text`."""
-    return bool(_VALUE.search(text)) or any(key in text for key in _environment_keys())
+    """Whether a key of a known form, or a key that this process has or could take, is in `text`."""
+    return bool(_VALUE.search(text)) or holds_known_secret(text)
+
+
+def holds_known_secret(text: str) -> bool:
+    """Whether one of our own keys is in `text`: of the environment, of `.env`, or passed as an argument."""
+    return any(len(key) >= SHORTEST_KEY and key.get_secret_value() in text for key in known_secrets())
+
+
+def masked(text: str) -> str:
+    """`text` with every key in it masked, whether it is one of ours or has the form of one.
+
+    >>> masked("use sk-ant-api03-abcdefghijklmnop")
+    'use **********'
+    """
+    for key in known_secrets():
+        if len(key) >= SHORTEST_KEY:
+            text = text.replace(key.get_secret_value(), MASK)
+    return _VALUE.sub(rf"\g<before>{MASK}", text)
+
+
+class StreamMask:
+    """Masks one key in a text that comes in pieces, also where the key is cut between two of them.
+
+    An end that may be the beginning of the key is held back until the next piece shows whether it is.
+    """
+
+    def __init__(self, key: Secret | None) -> None:
+        self._key = key or Secret("")
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """What can be shown of the text once `piece` has come."""
+        if len(self._key) < SHORTEST_KEY:
+            return piece
+        text = (self._held + piece).replace(self._key.get_secret_value(), MASK)
+        start = self._begun(text)
+        self._held = text[start:]
+        return text[:start]
+
+    def rest(self) -> str:
+        """What was held back, once the text has ended; most of a key is masked as well."""
+        held, self._held = self._held, ""
+        return MASK if len(held) >= SHORTEST_KEY else held
+
+    def _begun(self, text: str) -> int:
+        """Where the key may have begun at the end of `text`; the end where it has not."""
+        start = max(0, len(text) - len(self._key) + 1)
+        while (start := text.find(self._key.get_secret_value()[0], start)) >= 0:
+            if self._key.get_secret_value().startswith(text[start:]):
+                return start
+            start += 1
+        return len(text)
 
 
 def refuse_secrets(values: Mapping[str, object], *, what: str) -> None:
@@ -74,14 +132,6 @@ def without_password(uri: str) -> str:
     if "@" not in parts.netloc:
         return uri
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def _environment_keys() -> list[str]:
-    return [
-        value
-        for name, value in os.environ.items()
-        if _KEY_VARIABLE.search(name) and len(value) >= _SHORTEST_KEY
-    ]
 
 
 def _is_random(word: str) -> bool:

@@ -1,15 +1,23 @@
 """Where things are and which keys there are: the environment, a `.env` file, and secrets that stay secret."""
 
 import os
-from collections.abc import Callable
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
+from weakref import WeakValueDictionary
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from workbench.errors import ConfigError
+
 _PACKAGE = Path(__file__).resolve().parent
+_DOTENV = Path(".env")
+_DOTENV_MAX_BYTES = 1_000_000
+_KEY_VARIABLE = re.compile(r"(?i)(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
 
 
 class Secret(SecretStr):
@@ -23,6 +31,7 @@ class Secret(SecretStr):
     def __init__(self, secret_value: str) -> None:
         super().__init__("")
         self._reveal: Callable[[], str] = lambda: secret_value
+        _in_use[id(self)] = self
 
     def get_secret_value(self) -> str:
         """The key itself; keep it out of local variables, which tracebacks can show."""
@@ -53,6 +62,10 @@ class Secret(SecretStr):
         raise TypeError("a Secret is not pickled: pass the name of its environment variable instead")
 
 
+_in_use: WeakValueDictionary[int, Secret] = WeakValueDictionary()
+"""Every secret of this process, also one passed as an argument: what is written is held against them."""
+
+
 class Settings(BaseSettings):
     """Read from `WORKBENCH_*` variables and a `.env` file in the current folder."""
 
@@ -76,13 +89,31 @@ class Settings(BaseSettings):
     )
     cache_dir: Path = Field(default=Path.home() / ".cache" / "workbench", description="fetched benchmarks")
 
+    def __init__(self, **values: Any) -> None:
+        """
+        Raises:
+            ConfigError: `.env` is not text; pydantic's own error would carry all that is in it.
+        """
+        _dotenv()
+        super().__init__(**values)
+
 
 def secret(variable: str) -> Secret | None:
-    """The key that the environment, or else `.env`, has in `variable`; None: it is unset or empty."""
-    if os.environ.get(variable):
-        return Secret(os.environ[variable])
-    kept = dotenv_values(".env", interpolate=False)
-    return Secret(kept[variable] or "") if kept.get(variable) else None
+    """The key that the environment, or else `.env`, has in `variable`; None: it is unset or empty.
+
+    A `.env` without keys may be read by anyone; one that a key is taken from may not.
+
+    Raises:
+        ConfigError: the key is in a `.env` that others on this machine can read, or that is not text.
+    """
+    return _from_environment(variable) or _from_dotenv(variable)
+
+
+def known_secrets() -> Iterator[Secret]:
+    """Every key that this process has or could take: in use, in the environment, or in `.env`."""
+    yield from list(_in_use.values())
+    for kept in (os.environ, _dotenv()):
+        yield from (Secret(value) for name, value in kept.items() if value and _KEY_VARIABLE.search(name))
 
 
 def project_dir() -> Path:
@@ -107,6 +138,40 @@ def experiments_dir() -> Path:
 def notebooks_dir() -> Path:
     """The notebooks that come with the package."""
     return _shipped("notebooks")
+
+
+def _from_environment(variable: str) -> Secret | None:
+    return Secret(os.environ[variable]) if os.environ.get(variable) else None
+
+
+def _from_dotenv(variable: str) -> Secret | None:
+    kept = _dotenv()
+    if not kept.get(variable):
+        return None
+    if os.name == "posix" and stat.S_IMODE(_DOTENV.stat().st_mode) & stat.S_IRWXO:
+        del kept  # so that no traceback with locals shows it
+        raise ConfigError(
+            f"{_DOTENV.absolute()} holds {variable} and is open to everyone on this machine; "
+            "make it yours with: chmod 600 .env"
+        )
+    return Secret(kept[variable] or "")
+
+
+def _dotenv() -> Mapping[str, str | None]:
+    """What `.env` says; nothing where there is none.
+
+    Raises:
+        ConfigError: it is not text, or over 1 MB. What it holds is in no part of the error.
+    """
+    try:
+        if not _DOTENV.is_file():
+            return {}
+        if _DOTENV.stat().st_size <= _DOTENV_MAX_BYTES:
+            return dotenv_values(_DOTENV, interpolate=False)
+        problem = "has over 1 MB, which is no list of variables"
+    except (OSError, ValueError) as exc:
+        problem = f"cannot be read as UTF-8 text ({type(exc).__name__})"
+    raise ConfigError(f"{_DOTENV.absolute()} {problem}; write it anew, or export the variables instead")
 
 
 def _shipped(name: str) -> Path:

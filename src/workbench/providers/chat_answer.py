@@ -24,6 +24,7 @@ from workbench.providers.json_body import (
 )
 from workbench.providers.sse import Event
 from workbench.providers.status import Complaint, complaint_in, complaint_of, refused
+from workbench.redaction import StreamMask
 from workbench.types import Completion, Decoding, FinishReason, Prompt, Usage
 
 _FINISH: Mapping[str, FinishReason] = {
@@ -51,6 +52,7 @@ class ChatAnswer:
     def __init__(self, reply: Reply, prompt: Prompt, decoding: Decoding) -> None:
         self.first_token_s: float | None = None
         self._reply = reply
+        self._mask = StreamMask(reply.http.key)
         self._prompt = prompt
         self._decoding = decoding
         self._pieces: list[str] = []
@@ -93,6 +95,7 @@ class ChatAnswer:
         if message is None:
             raise self._reply.failure(EmptyCompletionError, "the answer's choice has no message")
         self._take_message(message)
+        self.rest()
         self._finish = self._finish_of(choices[0])
         if self._finish is None and self.text:
             raise self._reply.failure(BadResponseError, "the answer has no finish reason")
@@ -115,6 +118,12 @@ class ChatAnswer:
         else:
             return self._take_chunk(chunk)
         raise self._reply.failure(BadResponseError, problem)
+
+    def rest(self) -> str:
+        """The end of the text, once there is no more: it was held back while it could have become the key."""
+        piece = self._mask.rest()
+        self._pieces.append(piece)
+        return piece
 
     def truncated(self, reason: str) -> StreamTruncatedError:
         """The error of a stream that ended before the model had finished."""
@@ -154,8 +163,9 @@ class ChatAnswer:
     def _take_head(self, answer: JsonObject) -> None:
         if answer.get("error"):
             raise self._refusal(complaint_in(answer))
-        self._served_model = text_of(answer, "model") or self._served_model
-        self._id = text_of(answer, "id") or self._id
+        redacted = self._reply.http.redacted
+        self._served_model = redacted(text_of(answer, "model") or "") or self._served_model
+        self._id = redacted(text_of(answer, "id") or "") or self._id
         self._usage = object_of(answer, "usage") or self._usage
 
     def _take_chunk(self, chunk: JsonObject) -> str:
@@ -177,7 +187,7 @@ class ChatAnswer:
             self._finish = self._finish or "tool_calls"
         hidden = text_of(message, "reasoning_content") or text_of(message, "reasoning") or ""
         self._n_hidden_bytes += len(hidden)
-        piece = self._mended(content)
+        piece = self._mask.feed(self._mended(content))
         self._n_characters += len(piece)
         most = _CHARACTERS_FLOOR + _CHARACTERS_PER_TOKEN * self._decoding.max_output_tokens
         if self._n_characters > most:
@@ -194,7 +204,7 @@ class ChatAnswer:
             if complaint is None:
                 raise self._reply.failure(ServerError, "the model failed while it answered")
             raise self._refusal(complaint)
-        return finish
+        return finish and self._reply.http.redacted(finish)
 
     def _mended(self, piece: str) -> str:
         """`piece` with surrogate pairs joined, also one that was cut between two pieces."""

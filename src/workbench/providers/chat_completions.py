@@ -146,6 +146,8 @@ class ChatCompletions:
                         if answer.first_token_s is None:
                             answer.first_token_s = loop.time() - started
                         yield Delta(piece)
+                if rest := answer.rest():
+                    yield Delta(rest)
         yield Delta("", answer.completion(latency_s=loop.time() - started))
 
     async def _pieces(self, reply: Reply, answer: ChatAnswer) -> AsyncGenerator[str]:

@@ -35,12 +35,12 @@ from workbench.errors import (
     TooLargeError,
 )
 from workbench.providers.addresses import check_sendable, check_sendable_key, checked_base_url, is_loopback
+from workbench.redaction import MASK, SHORTEST_KEY
 from workbench.settings import Secret
 
 MAX_BODY_BYTES = 16 * 2**20
 """Cap on a decoded body, and on one event of a stream."""
 
-_MASK = "**********"
 _PIECE_BYTES = 2**20
 _DRAIN_BYTES = 64 * 2**10
 _LIBRARY_ERRORS = (
@@ -205,7 +205,7 @@ class Http:
         self.base_url = checked_base_url(base_url, provider=provider, has_key=key is not None)
         self.timeouts = timeouts
         self.max_body_bytes = MAX_BODY_BYTES
-        self._key = key
+        self.key = key
         self._auth = _Bearer(key) if key is not None else httpx.Auth()
         if key is not None:
             check_sendable_key(key, what=f"the key of {provider}")
@@ -245,9 +245,9 @@ class Http:
 
     def redacted(self, text: str) -> str:
         """`text` with the key, wherever a server echoed it, masked."""
-        if self._key is None or not len(self._key):
+        if self.key is None or len(self.key) < SHORTEST_KEY:
             return text
-        return text.replace(self._key.get_secret_value(), _MASK)
+        return text.replace(self.key.get_secret_value(), MASK)
 
     def failure(
         self,
