@@ -15,8 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench import outcomes
-from workbench.errors import ConfigError, LockedError, StorageError, StorageFullError
-from workbench.storage import locked, read_bytes, safe_name, writable_folder, write_atomically, write_text
+from workbench.errors import ConfigError, DataError, LockedError, StorageError, StorageFullError
+from workbench.storage import (
+    folder_inside,
+    locked,
+    read_bytes,
+    safe_name,
+    writable_folder,
+    write_atomically,
+    write_text,
+)
 
 REWRITE_FOREVER = """
 import sys
@@ -177,6 +185,44 @@ def test_a_read_only_folder_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_new_folder_is_private_and_left_empty(tmp_path: Path) -> None:
     folder = writable_folder(tmp_path / "a" / "runs")
     assert (names_in(folder), folder.stat().st_mode & 0o777) == ([], 0o700)
+
+
+def test_all_that_is_made_is_private(tmp_path: Path) -> None:
+    with locked(tmp_path / "runs" / ".lock", busy=""):
+        write_text(tmp_path / "runs" / "deeper" / "run" / "file", "x")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {"runs": 0o700, ".lock": 0o600, "deeper": 0o700, "run": 0o700, "file": 0o600}
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "pipe"], ids=["device", "pipe"])
+def test_what_never_ends_is_not_read(tmp_path: Path, path: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StorageError, match="not a file"):
+        read_bytes(tmp_path / path, purpose="prompt set")
+
+
+def test_a_file_over_the_cap_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(DataError, match=r"prompt set: .*huge has 1,099,511,627,776 bytes; at most"):
+        read_bytes(tmp_path / "huge", purpose="prompt set")
+
+
+def test_a_path_with_a_nul_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="NUL"):
+        read_bytes(tmp_path / "a\0b", purpose="journal")
+
+
+def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_not(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    (runs / "real").mkdir(parents=True)
+    (runs / "out").symlink_to(tmp_path)
+    (runs / "in").symlink_to(runs / "real")
+    with pytest.raises(StorageError, match="leads out of"):
+        folder_inside(runs, "out", what="experiment")
+    assert folder_inside(runs, "in", what="experiment") == runs / "in"
+    with pytest.raises(ConfigError, match="cannot be a file name"):
+        folder_inside(runs, "../out", what="experiment")
 
 
 def test_a_missing_file_says_what_it_was_wanted_for(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ any moment is answered here, once.
 import errno
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,10 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from workbench.errors import ConfigError, LockedError, StorageError, StorageFullError
+from workbench.errors import ConfigError, DataError, LockedError, StorageError, StorageFullError
+
+MAX_BYTES = 2**30
+"""Cap on a file that is read whole; what is known to be smaller, or may be larger, has a cap of its own."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
@@ -24,6 +28,8 @@ _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 @contextmanager
 def explained(path: Path, action: str) -> Iterator[None]:
     """Translate an `OSError` on `path` into a `StorageError` that says what to do."""
+    if "\0" in str(path):
+        raise StorageError(f"cannot {action} {str(path)!r}: a path cannot have a NUL in it")
     try:
         yield
     except OSError as exc:
@@ -43,7 +49,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         StorageFullError, StorageError: `path` is as it was before.
     """
     with explained(path, "write"):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_private(path.parent)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -68,17 +74,23 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def read_bytes(path: Path, *, purpose: str) -> bytes:
+def read_bytes(path: Path, *, purpose: str, max_bytes: int = MAX_BYTES) -> bytes:
     """The content of a file that must exist; `purpose` says in the error what it was wanted for.
 
     Raises:
-        StorageError: it is missing, a folder, or may not be read.
+        StorageError: it is missing, a folder, a device or a pipe, or may not be read.
+        DataError: it has more than `max_bytes`; nothing was read.
     """
     with explained(path, "read"):
         try:
-            return path.read_bytes()
+            status = path.stat()
         except (FileNotFoundError, NotADirectoryError) as exc:
             raise StorageError(f"{purpose}: there is no file {path}") from exc
+        if not stat.S_ISREG(status.st_mode):
+            raise StorageError(f"cannot read {path}: it is a folder, a device or a pipe, not a file")
+        if status.st_size > max_bytes:
+            raise DataError(f"{purpose}: {path} has {status.st_size:,} bytes; at most {max_bytes:,} are read")
+        return path.read_bytes()
 
 
 def writable_folder(path: Path) -> Path:
@@ -88,11 +100,27 @@ def writable_folder(path: Path) -> Path:
         StorageError, StorageFullError: at once, so that nothing is paid for that could not be kept.
     """
     with explained(path, "write in"):
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_private(path)
         with tempfile.TemporaryFile(dir=path) as probe:
             probe.write(b"\0" * 4096)
             probe.flush()
     return path
+
+
+def folder_inside(root: Path, name: str, *, what: str) -> Path:
+    """`root/name`, which need not be there yet.
+
+    Raises:
+        ConfigError: `name` cannot be a folder's.
+        StorageError: it is a link that leads out of `root`, so that what is written would be elsewhere.
+    """
+    folder = root / safe_name(name, what=what)
+    with explained(folder, "look at"):
+        if folder.is_symlink() and not folder.resolve().is_relative_to(root.resolve()):
+            raise StorageError(
+                f"{folder} is a link that leads out of {root}; remove it, or rename the {what}"
+            )
+    return folder
 
 
 def set_aside(path: Path) -> Path | None:
@@ -132,8 +160,8 @@ def locked(path: Path, *, wait_s: float = 0.0, busy: str) -> Iterator[None]:
         LockedError: another process held it for all of `wait_s`.
     """
     with explained(path, "lock"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, timeout=wait_s)
+        _make_private(path.parent)
+        lock = FileLock(path, timeout=wait_s, mode=0o600)
         try:
             lock.acquire()
         except Timeout as exc:
@@ -142,6 +170,14 @@ def locked(path: Path, *, wait_s: float = 0.0, busy: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _make_private(folder: Path) -> None:
+    """Make `folder` and what is missing above it, open to nobody else; one that is there stays as it is."""
+    if not folder.is_dir():
+        if folder.parent != folder:
+            _make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from workbench.errors import DataError, FingerprintError
+from workbench.errors import DataError, FingerprintError, StorageError
 from workbench.experiment.journal import Journal, JournalContent, read_journal, set_damaged_aside
 from workbench.types import Outcome
 
@@ -82,8 +84,28 @@ def test_repeated_lines_crlf_blank_lines_and_nul_blocks_change_nothing(path: Pat
 
 @pytest.mark.parametrize(
     "line",
-    [b"not json", b"[1]", b'{"kind": "other"}', b'{"kind": "outcome", "arm": "a"}', b"\xff\xfe", b"[" * 9999],
-    ids=["text", "list", "unknown-kind", "missing-fields", "not-utf8", "deep"],
+    [
+        b"not json",
+        b"[1]",
+        b'{"kind": "other"}',
+        b'{"kind": "outcome", "arm": "a"}',
+        b'{"kind": "outcome", "prompt_id": "p", "arm": "a", "model": "m", "provider": "s", "cost_usd": NaN}',
+        b'{"kind": "outcome", "prompt_id": "p", "arm": "a", "model": "m", "provider": "s", "cost_usd": "1"}',
+        b'{"kind": "outcome", "prompt_id": 7, "arm": "a", "model": "m", "provider": "s"}',
+        b"\xff\xfe",
+        b"[" * 9999,
+    ],
+    ids=[
+        "text",
+        "list",
+        "unknown-kind",
+        "missing-fields",
+        "not-a-number",
+        "text-for-a-cost",
+        "number-for-an-id",
+        "not-utf8",
+        "deep",
+    ],
 )
 def test_a_damaged_line_in_the_middle_is_named_and_nothing_is_touched(path: Path, line: bytes) -> None:
     lines = path.read_bytes().splitlines()
@@ -104,3 +126,44 @@ def test_a_journal_of_another_experiment_is_refused_with_the_difference(path: Pa
 
 def test_only_the_owner_may_read_a_journal(path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
+
+
+@given(place=st.floats(0.0, 1.0), filler=st.sampled_from([b"", b"\0" * 512]))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_journal_cut_at_any_byte_is_read_and_gone_on_with(path: Path, place: float, filler: bytes) -> None:
+    whole = path.read_bytes()
+    kept = whole[: round(place * len(whole))]
+    cut = path.with_name("cut.jsonl")
+    cut.write_bytes(kept + filler)
+    content = read_journal(cut)
+    n_whole = sum(line.startswith(b'{"kind": "outcome"') for line in kept.split(b"\n")[:-1])
+    assert list(content.outcomes.values()) == [outcome(number) for number in range(n_whole)]
+    with Journal.open(cut, fingerprint=FINGERPRINT, content=content) as journal:
+        for number in range(3):
+            journal.finished(outcome(number))
+    again = read_journal(cut)
+    assert (list(again.outcomes.values()), again.dropped) == ([outcome(number) for number in range(3)], ())
+
+
+def test_lines_that_stand_twice_are_not_damage(path: Path) -> None:
+    with Journal.open(path, fingerprint=FINGERPRINT, content=read_journal(path)) as journal:
+        journal.sent(("p3", "a", 0), bound_usd=0.5)
+        for _ in range(2):
+            journal.not_sent(("p3", "a", 0))
+    assert read_journal(path).in_flight_usd == 0.0
+
+
+def test_a_repair_leaves_calls_that_were_taken_back(path: Path) -> None:
+    with Journal.open(path, fingerprint=FINGERPRINT, content=read_journal(path)) as journal:
+        journal.sent(("p3", "a", 0), bound_usd=0.5)
+        journal.not_sent(("p3", "a", 0))
+    assert set_damaged_aside(path) == 0
+    assert read_journal(path).in_flight_usd == 0.0
+
+
+def test_a_journal_that_is_a_link_is_not_written_elsewhere(path: Path) -> None:
+    link = path.with_name("link.jsonl")
+    link.symlink_to(path.with_name("elsewhere.jsonl"))
+    with pytest.raises(StorageError, match="link"):
+        Journal.open(link, fingerprint=FINGERPRINT, content=JournalContent())
+    assert not path.with_name("elsewhere.jsonl").exists()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NoReturn, Self
 
 from workbench.errors import DataError, FingerprintError
 from workbench.storage import explained, read_bytes, write_atomically
@@ -26,6 +26,8 @@ Key = tuple[str, str, int]
 _FIELDS = tuple(field.name for field in fields(Outcome))
 _values = attrgetter(*_FIELDS)  # twenty times faster than `asdict`, which copies every value
 
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a journal that is a link would be written elsewhere
+_MAX_BYTES = 8 * 2**30
 _SYNC_EVERY_S = 0.2
 """A line reaches the system at once, and so survives a kill; it reaches the disk at most this much later."""
 
@@ -57,7 +59,7 @@ def read_journal(path: Path) -> JournalContent:
     content = JournalContent()
     if not path.exists():
         return content
-    lines = read_bytes(path, purpose="journal").split(b"\n")
+    lines = read_bytes(path, purpose="journal", max_bytes=_MAX_BYTES).split(b"\n")
     is_torn = lines[-1].strip(b"\0\r ") != b""
     sent: dict[Key, list[float]] = {}
     dropped: list[str] = []
@@ -81,7 +83,9 @@ def set_damaged_aside(path: Path) -> int:
     if not path.exists():
         return 0
     good, bad = [], []
-    for number, line in enumerate(read_bytes(path, purpose="journal").splitlines(keepends=True), start=1):
+    for number, line in enumerate(
+        read_bytes(path, purpose="journal", max_bytes=_MAX_BYTES).splitlines(keepends=True), start=1
+    ):
         text = line.strip(b"\0\r\n ")
         try:
             if text:
@@ -117,7 +121,7 @@ class Journal:
         with explained(path, "open"):
             if content.dropped:
                 _drop_torn_line(path)
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINK, 0o600)
             journal = cls(path, os.fdopen(descriptor, "ab", buffering=0))
         if content.fingerprint is None:
             journal._append({"kind": "run", "fingerprint": fingerprint})
@@ -172,7 +176,7 @@ def _read_line(
 ) -> None:
     """Add one line to `content`; the first outcome of a call stands."""
     try:
-        record = json.loads(text)
+        record = json.loads(text, parse_constant=_refuse_constant)
         kind = record.pop("kind")
         if kind == "run":
             content.fingerprint = content.fingerprint or dict(record["fingerprint"])
@@ -181,9 +185,9 @@ def _read_line(
             sent.setdefault((prompt_id, arm, repeat), []).append(float(record["bound_usd"]))
         elif kind == "not_sent":
             prompt_id, arm, repeat = record["key"]
-            sent[prompt_id, arm, repeat].pop()
+            _take_back((prompt_id, arm, repeat), sent)
         elif kind == "outcome":
-            _take(Outcome(**record), content, sent)
+            _take(_checked(Outcome(**record)), content, sent)
         else:
             raise ValueError(kind)
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as exc:
@@ -195,8 +199,26 @@ def _take(outcome: Outcome, content: JournalContent, sent: dict[Key, list[float]
     if key in content.outcomes:
         return
     content.outcomes[key] = outcome
+    _take_back(key, sent)
+
+
+def _take_back(key: Key, sent: dict[Key, list[float]]) -> None:
+    """One call of `key` is in flight no more; a line that stands twice takes back nothing."""
     if sent.get(key):
         sent[key].pop()
+
+
+def _checked(outcome: Outcome) -> Outcome:
+    """`outcome`, if what identifies it is of the right kind, and what is added up is a number."""
+    if not (isinstance(outcome.prompt_id, str) and isinstance(outcome.arm, str)):
+        raise TypeError("prompt_id and arm are texts")
+    if not (isinstance(outcome.repeat, int) and isinstance(outcome.cost_usd or 0.0, int | float)):
+        raise TypeError("repeat and cost_usd are numbers")
+    return outcome
+
+
+def _refuse_constant(literal: str) -> NoReturn:
+    raise ValueError(literal)
 
 
 def _damaged(path: Path, number: int) -> str:
