@@ -296,3 +296,25 @@ def test_the_same_table_in_memory_and_from_bytes_has_one_digest(tmp_path: Path) 
     outcomes.write(table, tmp_path / "t.parquet")
     other = pq.read_table(io.BytesIO((tmp_path / "t.parquet").read_bytes())).to_pandas()
     assert outcomes.digest(other) == outcomes.digest(table)
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_not_read_on() -> None:
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), pa.array(["x" * 50_000]))
+    file = io.BytesIO()
+    pq.write_table(pa.table({"prompt": text}), file, store_schema=False)
+    assert len(file.getvalue()) < 500_000
+    with pytest.raises(DataError, match=r"small\.parquet unpacks to more than"):
+        outcomes.read_parquet(file.getvalue(), source="small.parquet", max_bytes=2**26)
+
+
+def test_a_file_of_too_many_rows_is_not_read() -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"prompt": pa.nulls(outcomes.MAX_ROWS + 1)}), file)
+    with pytest.raises(DataError, match="has 10,000,001 rows; at most 10,000,000"):
+        outcomes.read_parquet(file.getvalue(), source="long.parquet")
+
+
+def test_a_table_of_many_batches_is_read_whole() -> None:
+    table = pd.DataFrame({"n": range(5000), "kind": pd.Categorical([str(n % 7) for n in range(5000)])})
+    read = outcomes.read_parquet(table.to_parquet(), source="table.parquet")
+    pd.testing.assert_frame_equal(read, table)

@@ -61,6 +61,9 @@ COLUMNS: tuple[str, ...] = (
     "latency_s", "input_tokens", "output_tokens", "error", "propensity", "repeat", "split", "price_date",
 )  # fmt: skip
 KEY = ["prompt_id", "arm", "repeat"]
+MAX_ROWS = 10_000_000
+MAX_DECODED_BYTES = 4 * 2**30
+_BATCH_ROWS = 1024
 _values = attrgetter(*COLUMNS)
 
 
@@ -101,16 +104,35 @@ def read(path: Path) -> pd.DataFrame:
 
     Raises:
         StorageError: there is no such file.
-        DataError: it is not Parquet, or not an outcome table.
+        DataError: it is not Parquet, not an outcome table, or too large (`read_parquet`).
     """
-    content = read_bytes(path, purpose="outcome table")
-    try:
-        table = pq.read_table(io.BytesIO(content)).to_pandas()
-    except (pa.ArrowException, OSError) as exc:
-        raise DataError(f"{path} is not a whole Parquet file: {exc}") from exc
+    table = read_parquet(read_bytes(path, purpose="outcome table"), source=str(path))
     if "arm" not in table and "model" in table:
         table["arm"] = table["model"]
     return validate(table)
+
+
+def read_parquet(content: bytes, *, source: str, max_bytes: int = MAX_DECODED_BYTES) -> pd.DataFrame:
+    """The table in a Parquet file, which can be a thousand times larger than the file.
+
+    Raises:
+        DataError: it is not Parquet, or is over 10 million rows or `max_bytes` once decoded; reading stops
+            there. `source` names the file in the error.
+    """
+    try:
+        file = pq.ParquetFile(io.BytesIO(content))
+        if file.metadata.num_rows > MAX_ROWS:
+            raise DataError(f"{source} has {file.metadata.num_rows:,} rows; at most {MAX_ROWS:,} are read")
+        batches, n_bytes = [], 0
+        for batch in file.iter_batches(_BATCH_ROWS):
+            batches.append(batch)
+            n_bytes += batch.nbytes
+            if n_bytes > max_bytes:
+                raise DataError(f"{source} unpacks to more than {max_bytes:,} bytes, which is not read on")
+        table: pd.DataFrame = pa.Table.from_batches(batches, file.schema_arrow).to_pandas()
+    except (pa.ArrowException, OSError) as exc:
+        raise DataError(f"{source} is not a whole Parquet file: {exc}") from exc
+    return table
 
 
 def write(table: pd.DataFrame, path: Path) -> None:

@@ -159,3 +159,18 @@ def test_bytes_that_are_not_the_format_are_a_data_error(tmp_path: Path, suffix: 
     path.write_bytes(b"\xff\xfe\x00\x01 not a table")
     with pytest.raises(DataError, match=f"mine.{suffix}"):
         load_prompts(path)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_a_file_of_a_gigabyte_is_refused_before_it_is_read(tmp_path: Path, suffix: str) -> None:
+    with (tmp_path / f"huge.{suffix}").open("wb") as file:
+        file.truncate(2**30)
+    with pytest.raises(DataError, match="has 1,073,741,824 bytes; at most 268,435,456 are read"):
+        load_prompts(tmp_path / f"huge.{suffix}")
+
+
+@pytest.mark.parametrize(("suffix", "line"), [("jsonl", "{}\n"), ("csv", "a\n")], ids=["jsonl", "csv"])
+def test_a_file_of_too_many_rows_is_refused(tmp_path: Path, suffix: str, line: str) -> None:
+    (tmp_path / f"long.{suffix}").write_text("text\n" * (suffix == "csv") + line * 1_000_002)
+    with pytest.raises(DataError, match="over 1,000,000 rows"):
+        load_prompts(tmp_path / f"long.{suffix}")

@@ -1,5 +1,6 @@
 """Loading prompts to run: the embedded set, a user's own file, or the prompts of an outcome table."""
 
+import codecs
 import hashlib
 import io
 import json
@@ -10,16 +11,18 @@ from random import Random
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from workbench.datasets.embedded import tasks as embedded_tasks
 from workbench.datasets.recorded import benchmarks, load_benchmark
 from workbench.errors import DataError, InsufficientDataError
+from workbench.outcomes import read_parquet
 from workbench.storage import read_bytes
 from workbench.types import Prompt
 
 EMBEDDED = "tasks"
 SUFFIXES = (".jsonl", ".csv", ".parquet")
+MAX_PROMPTS = 1_000_000
+MAX_BYTES = 256 * 2**20
 _OPTIONAL = ("task", "cluster", "reference", "system")  # in the order of `Prompt`
 
 
@@ -35,7 +38,7 @@ def load_prompts(
 
     A file has a column `text` or `prompt`, and may have `prompt_id` (absent: a hash of the text),
     `task`, `cluster`, `reference`, `system` and `split`. In an outcome table (one with `arm` or `model`)
-    each prompt counts once.
+    each prompt counts once. A file has at most 256 MiB and 1,000,000 rows.
 
     Args:
         split: keep this split alone; None keeps all.
@@ -85,8 +88,11 @@ def _table(name_or_path: str | Path) -> pd.DataFrame:
             "that end in "
             f"{', '.join(SUFFIXES)}"
         )
-    content = read_bytes(path, purpose="prompt set")
-    return _columns(_read(content, path), str(path))
+    content = read_bytes(path, purpose="prompt set", max_bytes=MAX_BYTES)
+    table = _read(content, path)
+    if len(table) > MAX_PROMPTS:
+        raise DataError(f"{path} has over {MAX_PROMPTS:,} rows; split it into several prompt sets")
+    return _columns(table, str(path))
 
 
 def _embedded() -> pd.DataFrame:
@@ -106,25 +112,29 @@ def _embedded() -> pd.DataFrame:
 def _read(content: bytes, path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(io.BytesIO(content))
+            return read_parquet(content, source=str(path))
         if path.suffix.lower() == ".csv":
-            return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, na_values=[""])
-        return pd.DataFrame(_json_lines(content.decode("utf-8-sig"), path))
-    except (ValueError, pa.ArrowException, OSError) as exc:
+            return pd.read_csv(
+                io.BytesIO(content), dtype=str, keep_default_na=False, na_values=[""], nrows=MAX_PROMPTS + 1
+            )
+        return pd.DataFrame(_json_lines(content, path))
+    except (ValueError, OSError) as exc:
         raise DataError(f"{path} could not be read as {path.suffix}: {exc}") from exc
 
 
-def _json_lines(text: str, path: Path) -> list[Mapping[str, object]]:
+def _json_lines(content: bytes, path: Path) -> list[Mapping[str, object]]:
     rows: list[Mapping[str, object]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(io.BytesIO(content.removeprefix(codecs.BOM_UTF8)), start=1):
         if not line.strip():
             continue
+        if len(rows) > MAX_PROMPTS:
+            break
         try:
-            row = json.loads(line)
+            row = json.loads(line.decode())
         except (ValueError, RecursionError) as exc:
             raise DataError(f"{path}, line {number}, is not JSON: {exc}") from exc
         if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}, is not a JSON object but {line.strip()[:40]!r}")
+            raise DataError(f"{path}, line {number}, is not a JSON object but {line.decode().strip()[:40]!r}")
         rows.append(row)
     return rows
 
