@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from workbench.catalog import Catalog, ModelSpec, Price, default_catalog, read_catalog, token_bound
 from workbench.errors import ConfigError, DataError, StorageError
 from workbench.settings import data_dir
-from workbench.types import Decoding, Prompt, Usage
+from workbench.types import Decoding, Image, Message, Prompt, Tool, ToolCall, Usage
 
 HEADER = "provider,model,input_usd_per_mtok,output_usd_per_mtok,context_tokens,source,date\n"
 PRICE = Price(1.0, 4.0, "made up", date(2026, 11, 1))
@@ -102,6 +102,42 @@ def test_the_bound_is_never_below_what_a_call_costs(
 
 def test_the_token_bound_counts_bytes_not_letters() -> None:
     assert token_bound(Prompt("p", "é" * 100)) >= 200
+
+
+PLAIN = Prompt("p", "Look.")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "at_least"),
+    [
+        (Prompt("p", "Look.", images=(Image(url="https://a.example/b.png"),) * 2), 2 * 16_384),
+        (Prompt("p", "Look.", images=(Image(b"png"),)), 16_384),
+        (Prompt("p", "Look.", history=(Message("user", "x" * 500), Message("assistant", "y" * 500))), 1000),
+        (Prompt("p", "", history=(Message("tool", "x" * 500, tool_call_id="c" * 40),)), 540),
+        (
+            Prompt("p", "", history=(Message("assistant", "", tool_calls=(ToolCall("c", "f", "é" * 300),)),)),
+            600,
+        ),
+    ],
+    ids=["image-urls", "image", "history", "tool-result", "tool-call"],
+)
+def test_everything_in_a_prompt_is_in_its_token_bound(prompt: Prompt, at_least: int) -> None:
+    assert token_bound(prompt) >= at_least
+
+
+@pytest.mark.parametrize(
+    ("decoding", "at_least"),
+    [
+        (Decoding(tools=(Tool("f", "d" * 300, '{"type": "object"}'),)), 300 + 530),
+        (Decoding(json_schema='{"title": "' + "t" * 300 + '"}'), 300),
+    ],
+    ids=["tools", "schema"],
+)
+def test_tools_and_a_schema_are_in_the_bound_of_a_call(decoding: Decoding, at_least: int) -> None:
+    assert token_bound(PLAIN, decoding) - token_bound(PLAIN) >= at_least
+    model = ModelSpec("p", "m", PRICE)
+    more_usd = model.cost_bound_usd(PLAIN, decoding) - model.cost_bound_usd(PLAIN, Decoding())
+    assert more_usd >= PRICE.cost_usd(Usage(at_least, 0))
 
 
 def test_every_price_that_comes_with_the_package_has_a_page_and_a_date() -> None:

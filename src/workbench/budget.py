@@ -117,7 +117,7 @@ def billable_usage(
             return None
         n_text_bytes = max(n_text_bytes, len(failure.partial_text.encode()))
     most = decoding.max_output_tokens
-    return Usage(token_bound(prompt), min(most, n_text_bytes) or most, is_estimated=True)
+    return Usage(token_bound(prompt, decoding), min(most, n_text_bytes) or most, is_estimated=True)
 
 
 def _may_be_billed(failure: ProviderError) -> bool:
