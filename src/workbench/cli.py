@@ -1,9 +1,12 @@
 """The command line: parse, call, print. A command's module is imported when the command is called."""
 
+import _thread
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -12,6 +15,9 @@ import typer
 from workbench.errors import ConfigError, WorkbenchError
 
 T = TypeVar("T")
+
+_PATIENCE_S = 2.0
+"""How long work that is told to stop may take to close what it opened, before it is interrupted."""
 
 app = typer.Typer(
     help="Compare LLM providers with honest statistics, and learn which model each prompt should go to.",
@@ -52,8 +58,11 @@ def run(
     """Run an experiment, or go on with it, and keep its report, its notebook and its MLflow run."""
     from workbench import session
 
+    named = _pairs(parameters or [])
     if notebook:
-        session.run_notebook(spec, parameters=_pairs(parameters or []), fresh=fresh, repair=repair)
+        session.run_notebook(spec, parameters=named, fresh=fresh, repair=repair)
+    elif named:
+        raise ConfigError("--parameter is for the notebook, which --no-notebook leaves out; give one of them")
     else:
         _run(session.run_in_terminal(spec, fresh=fresh, repair=repair))
 
@@ -123,7 +132,10 @@ def main() -> None:
     try:
         app()
     except WorkbenchError as exc:
-        typer.echo(f"error: {exc}", err=True)
+        from workbench.experiment.wording import printable
+
+        told = "\n".join(map(printable, str(exc).splitlines()))
+        typer.echo(f"error: {told}", err=True)
         sys.exit(1)
 
 
@@ -139,15 +151,41 @@ def _pairs(parameters: list[str]) -> dict[str, str]:
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end; SIGTERM and Ctrl-C cancel the work, which then closes what it opened."""
+    signums: list[int] = []
 
     async def until_stopped() -> T:
-        task = asyncio.ensure_future(work)
-        if sys.platform != "win32":
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await task
+        loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+        with _on_signals(signums, lambda: loop.call_soon_threadsafe(task.cancel)):
+            return await task
 
     try:
         return asyncio.run(until_stopped())
     except (KeyboardInterrupt, asyncio.CancelledError):
         typer.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
-        sys.exit(130)
+        sys.exit(128 + (signums or [signal.SIGINT])[0])
+
+
+@contextmanager
+def _on_signals(received: list[int], stop: Callable[[], object]) -> Iterator[None]:
+    """While the block runs, the first SIGTERM or Ctrl-C calls `stop`, and is noted in `received`.
+
+    A second one, or `_PATIENCE_S` without an end, interrupts what does not heed it, such as the fitting
+    of a router, which gives the event loop no turn.
+    """
+    impatience = threading.Timer(_PATIENCE_S, _thread.interrupt_main)
+    impatience.daemon = True
+
+    def on_signal(signum: int, frame: object) -> None:
+        received.append(signum)
+        if len(received) > 1:
+            raise KeyboardInterrupt
+        impatience.start()
+        stop()
+
+    before = {signum: signal.signal(signum, on_signal) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        impatience.cancel()
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

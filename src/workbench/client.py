@@ -82,8 +82,7 @@ class Limits:
 class Client:
     """Calls models by their ids, `provider/model`, or by a router that chooses one.
 
-    A provider that the catalog has models of is held to those, so that a misspelt model costs nothing;
-    any model of another provider is sent, without a price. Use it in one event loop, as a context
+    `Catalog.callable_model` says which models may be called. Use it in one event loop, as a context
     manager, which closes the providers' connections at the end.
 
     Args:
@@ -109,7 +108,6 @@ class Client:
         self.limits = limits
         self.budget = budget
         self._providers = _by_name(providers)
-        self._listed = {spec.provider for spec in self.catalog}
         self._slots = asyncio.Semaphore(limits.concurrency)
         self.rng = rng or random.Random()
 
@@ -213,15 +211,13 @@ class Client:
         return tuple(spec.model_id for spec in self.catalog if spec.provider in self._providers)
 
     def _target(self, model_id: str) -> "_Target":
-        name, slash, model = model_id.partition("/")
-        if not slash or not name or not model:
-            raise ConfigError(f"{model_id!r} is no model id; one is provider/model, as in openai/gpt-4o-mini")
-        if name not in self._providers:
+        spec = self.catalog.callable_model(model_id)
+        if spec.provider not in self._providers:
+            connected = ", ".join(self._providers)
             raise ConfigError(
-                f"{model_id}: provider {name!r} is not connected; connected are {', '.join(self._providers)}"
+                f"{model_id}: provider {spec.provider!r} is not connected; connected are {connected}"
             )
-        spec = self.catalog[model_id] if name in self._listed else ModelSpec(name, model)
-        return _Target(self._providers[name], spec)
+        return _Target(self._providers[spec.provider], spec)
 
 
 def connect(

@@ -19,7 +19,6 @@ from workbench.experiment.run import Run
 from workbench.experiment.spec import ArmSpec, ExperimentSpec, TrainingSpec
 from workbench.experiment.training import Training
 from workbench.outcomes import digest
-from workbench.routing.evaluate import Leaderboard
 from workbench.settings import Settings, project_dir
 from workbench.storage import write_bytes, write_text
 
@@ -46,6 +45,7 @@ def publish(run: Run | Training, *, settings: Settings | None = None, tell: Tell
     settings = settings or Settings()
     report = tracked = None
     warnings = []
+    write_text(run.folder / "spec.yaml", spec_yaml(run.spec))
     try:
         report = _write_report(run)
     except MissingExtraError as exc:
@@ -67,13 +67,17 @@ def publish_router(training: Training, *, settings: Settings | None = None, tell
     """
     from workbench import tracking  # an extra, and takes two seconds to import
 
-    logged = tracking.log_router(
-        training.checkpoint,
-        uri=tracking.store_uri(settings or Settings()),
+    card = tracking.ModelCard(
         name=training.spec.name,
         params=_training_parameters(training),
-        metrics=_leaderboard_metrics(training.leaderboard),
+        metrics=_own_metrics(training),
         input_example=[prompt.text for prompt in training.leaderboard.scored.data.prompts[:2]],
+    )
+    logged = tracking.log_router(
+        training.checkpoint,
+        card,
+        uri=tracking.store_uri(settings or Settings()),
+        run=tracking.tracked(training.folder),
         tell=tell,
     )
     return logged.model_uri
@@ -87,8 +91,6 @@ def spec_yaml(spec: ExperimentSpec | TrainingSpec) -> str:
 def _write_report(run: Run | Training) -> Path:
     from workbench import plots, report  # matplotlib is an extra
 
-    written = spec_yaml(run.spec)
-    write_text(run.folder / "spec.yaml", written)
     figures = {}
     if run.analysis.comparisons:
         figures["differences"] = plots.forest(run.analysis)
@@ -99,7 +101,7 @@ def _write_report(run: Run | Training) -> Path:
     page = report.html(
         run.analysis,
         run.table,
-        spec_yaml=written,
+        spec_yaml=spec_yaml(run.spec),
         how_to_reproduce=_command(run),
         provenance={"workbench": __version__, "outcomes sha256": digest(run.table)},
     )
@@ -173,11 +175,12 @@ def _training_parameters(training: Training) -> dict[str, str | int | float]:
     }
 
 
-def _leaderboard_metrics(board: Leaderboard) -> dict[str, float]:
-    """`<router>.<measure>` for every number of the leaderboard."""
+def _own_metrics(training: Training) -> dict[str, float]:
+    """The router's own line of the leaderboard, every finite number of it; the other lines are in a file."""
+    lines = training.leaderboard.table.to_dict("records")
+    own = next(line for line in lines if line["router"] == training.router.name)
     return {
-        f"{_parameter_name(str(row['router']))}.{name}": float(value)
-        for row in board.table.to_dict("records")
-        for name, value in row.items()
-        if isinstance(value, int | float) and not math.isnan(value)
+        f"{_parameter_name(training.router.name)}.{name}": float(value)
+        for name, value in own.items()
+        if isinstance(value, int | float) and math.isfinite(value)
     }

@@ -1,22 +1,30 @@
 """What a person at a terminal gets: experiments run, notebooks executed, and what came of it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.console import Console
 
 from workbench import terminal
+from workbench.errors import ConfigError, LockedError, MissingExtraError, StorageError, TrackingError
 from workbench.experiment.analyse import Analysis, from_json
-from workbench.experiment.run import repair_journal, run, set_run_aside
+from workbench.experiment.run import mark_interrupted, repair_journal, run, set_run_aside
 from workbench.experiment.spec import ExperimentSpec, load_spec, load_training_spec
-from workbench.experiment.training import train
-from workbench.publication import Published, publish, publish_router
+from workbench.experiment.training import Training, train
+from workbench.publication import Published, Tell, publish, publish_router
 from workbench.settings import Settings, experiments_dir, notebooks_dir
 from workbench.storage import read_bytes
 
+if TYPE_CHECKING:
+    from workbench.tracking import TrackedRun
+
 _DEMO = "compare_models.yaml"
+_SPEC_PARAMETER = "spec_path"
+"""The notebook's parameter that `run_notebook` sets itself."""
 
 
 async def demo(*, fresh: bool) -> None:
@@ -30,8 +38,8 @@ async def demo(*, fresh: bool) -> None:
     if fresh:
         prepare(load_spec(experiments_dir() / "record_fleet.yaml"), fresh=True)
     await run_in_terminal(spec_path, fresh=fresh)
+    console.print("\nNext", style="bold")
     console.print(
-        "\n[bold]Next[/]\n"
         "  workbench run experiments/compare_models.yaml   the same, as a notebook\n"
         "  workbench train experiments/router.yaml         a router beside baselines\n"
         "  workbench ui                                    look at it all in MLflow"
@@ -44,11 +52,10 @@ async def run_in_terminal(spec_path: Path, *, fresh: bool = False, repair: bool 
     prepare(spec, fresh=fresh, repair=repair)
     with terminal.progress(console) as observer:
         finished = await run(spec, settings=settings, observer=observer)
-    published = publish(finished, settings=settings, tell=partial(console.print, style="dim"))
     _print_analysis(console, finished.analysis)
     for note in finished.notes:
-        console.print(f"note: {note}", style="dim")
-    _print_places(console, published)
+        console.print(f"note: {note}", style="dim", soft_wrap=True)
+    _print_places(console, publish(finished, settings=settings, tell=_tell(console)))
 
 
 async def train_in_terminal(spec_path: Path) -> None:
@@ -58,40 +65,43 @@ async def train_in_terminal(spec_path: Path) -> None:
         trained = await train(spec, settings=settings, observer=observer)
     console.print(f"\n{spec.question}")
     console.print(terminal.leaderboard_table(trained.leaderboard))
-    console.print(f"router {trained.checkpoint}", soft_wrap=True)
     _print_verdicts(console, trained.analysis)
-    tell = partial(console.print, style="dim")
-    published = publish(trained, settings=settings, tell=tell)
-    if published.tracked is not None:
-        console.print(f"model {publish_router(trained, settings=settings, tell=tell)}")
+    published = publish(trained, settings=settings, tell=_tell(console))
     _print_places(console, published)
+    console.print(f"router {trained.checkpoint}", soft_wrap=True)
+    if published.tracked is not None:
+        _keep_router(console, trained, settings)
 
 
 def run_notebook(
     spec_path: Path, *, parameters: Mapping[str, str], fresh: bool = False, repair: bool = False
 ) -> Path:
-    """Execute the notebook of an experiment headless, keep it in the run's folder and in MLflow."""
-    from workbench import batch, tracking
+    """Execute the notebook of an experiment headless, keep it in the run's folder and in MLflow.
+
+    `parameters` are values as YAML, by name.
+    """
+    from workbench import batch  # an extra, and takes a second to import
 
     console, settings, spec = terminal.console(), Settings(), load_spec(spec_path)
+    notebook, folder = notebook_of(spec), settings.runs_dir / spec.name
+    given = _parsed(parameters) | {_SPEC_PARAMETER: str(spec.file)}
+    batch.prepare(notebook, given)  # a wrong parameter is found before an earlier run is set aside
     prepare(spec, fresh=fresh, repair=repair)
-    folder = settings.runs_dir / spec.name
-    output = batch.execute(
-        notebook_of(spec),
-        parameters={
-            "spec_path": str(spec.file),
-            **{name: yaml.safe_load(v) for name, v in parameters.items()},
-        },
-        output=folder / "notebook.ipynb",
-        on_cell=lambda cell, n_cells: console.print(f"cell {cell} of {n_cells}", style="dim"),
-    )
+    try:
+        output = batch.execute(
+            notebook,
+            parameters=given,
+            output=folder / "notebook.ipynb",
+            on_cell=lambda cell, n_cells: console.print(f"cell {cell} of {n_cells}", style="dim"),
+        )
+    except BaseException:
+        with suppress(LockedError):  # its kernel is gone, and could not say so
+            mark_interrupted(spec, settings)
+        raise
     analysis = folder / "analysis.json"
     if analysis.exists():
         _print_analysis(console, from_json(read_bytes(analysis, purpose="analysis").decode()))
-    tracked = tracking.tracked(folder)
-    if tracked is not None:
-        tracking.add_artifact(tracked, output)
-        console.print(f"MLflow run {tracked.run_id}; to look at it: workbench ui")
+    _track_notebook(console, output, settings)
     console.print(f"notebook {output}", soft_wrap=True)
     return output
 
@@ -112,7 +122,13 @@ def notebook_of(spec: ExperimentSpec) -> Path:
 
 
 def sync(folder: Path) -> None:
-    """Send a run that was written down to the tracking store."""
+    """Send a run that was written down to the tracking store.
+
+    Raises:
+        StorageError: `folder` is no run's folder. TrackingError: the store did not take it.
+    """
+    if not folder.is_dir():
+        raise StorageError(f"there is no folder {folder}; give that of a run, such as runs/compare-models")
     from workbench import tracking
 
     tracked = tracking.sync(folder, uri=tracking.store_uri(Settings()))
@@ -125,9 +141,53 @@ def open_ui(*, port: int) -> None:
 
     console = terminal.console()
     uri = tracking.store_uri(Settings())
-    with tracking.open_ui(uri, port=port, tell=partial(console.print, style="dim")) as server:
+    with tracking.open_ui(uri, port=port, tell=_tell(console)) as server:
+        for name, page in server.pages.items():
+            console.print(f"{name}: {page}", soft_wrap=True)
         console.print(f"MLflow is at {server.url}; stop it with Ctrl-C")
         server.wait()
+
+
+def _parsed(parameters: Mapping[str, str]) -> dict[str, Any]:
+    """The values as YAML reads them.
+
+    Raises:
+        ConfigError: one is not YAML, or is for `run_notebook` to set.
+    """
+    if _SPEC_PARAMETER in parameters:
+        raise ConfigError(f"parameter {_SPEC_PARAMETER!r} is the spec that is run; it cannot be set")
+    parsed = {}
+    for name, text in parameters.items():
+        try:
+            parsed[name] = yaml.safe_load(text)
+        except yaml.YAMLError as exc:
+            raise ConfigError(f"--parameter {name}={text!r}: the value is not YAML; quote it") from exc
+    return parsed
+
+
+def _track_notebook(console: Console, output: Path, settings: Settings) -> None:
+    """Add the executed notebook to the run that it logged, if it did; what fails is a warning."""
+    try:
+        from workbench import tracking  # an extra, and takes two seconds to import
+
+        tracked: TrackedRun | None = tracking.tracked(output.parent)
+        if tracked is None:
+            return
+        tracking.add_artifact(tracked, output, uri=tracking.store_uri(settings))
+    except MissingExtraError:
+        return
+    except (ConfigError, TrackingError) as exc:
+        _print_warning(console, f"the notebook is not in MLflow: {exc}")
+        return
+    console.print(f"MLflow run {tracked.run_id}; to look at it: workbench ui")
+
+
+def _keep_router(console: Console, trained: Training, settings: Settings) -> None:
+    """Keep the router in MLflow as a model; what fails is a warning, for the checkpoint is there."""
+    try:
+        console.print(f"model {publish_router(trained, settings=settings, tell=_tell(console))}")
+    except TrackingError as exc:
+        _print_warning(console, f"the router is not in MLflow: {exc}")
 
 
 def _print_analysis(console: Console, analysis: Analysis) -> None:
@@ -139,7 +199,7 @@ def _print_analysis(console: Console, analysis: Analysis) -> None:
 def _print_verdicts(console: Console, analysis: Analysis) -> None:
     console.print()
     for line in terminal.verdicts(analysis):
-        console.print(line)
+        console.print(line, soft_wrap=not console.is_terminal)
 
 
 def _print_places(console: Console, published: Published) -> None:
@@ -147,9 +207,15 @@ def _print_places(console: Console, published: Published) -> None:
     if published.report is not None:
         console.print(f"report {published.report}", soft_wrap=True)
     if published.tracked is not None:
-        console.print(
-            f"MLflow run {published.tracked.run_id} ({published.tracked.uri})",
-            soft_wrap=True,
-        )
+        tracked = published.tracked
+        console.print(f"MLflow run {tracked.run_id} ({tracked.uri})", soft_wrap=True)
     for warning in published.warnings:
-        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+        _print_warning(console, warning)
+
+
+def _print_warning(console: Console, warning: str) -> None:
+    console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+
+
+def _tell(console: Console) -> Tell:
+    return partial(console.print, style="dim", soft_wrap=True)

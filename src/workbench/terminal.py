@@ -1,15 +1,19 @@
 """What a run looks like in a terminal: a progress line while it goes on, tables and verdicts when it ends."""
 
+import itertools
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich import box
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -23,7 +27,7 @@ from workbench.datasets.fetch import OnProgress
 from workbench.experiment import result_table as result_rows
 from workbench.experiment.analyse import Analysis
 from workbench.experiment.progress import Observer, Progress
-from workbench.experiment.wording import ABSENT, percent, printable, seconds, usd
+from workbench.experiment.wording import ABSENT, count, percent, printable, seconds, usd
 from workbench.routing.evaluate import Leaderboard, Result
 from workbench.stats.estimate import Estimate
 
@@ -43,13 +47,19 @@ _STYLE_OF_FINDING = {"better": "green", "worse": "red", "undecided": "default"}
 
 
 def console() -> Console:
-    """The terminal, or the file that output goes to."""
-    return Console(highlight=False)
+    """The terminal, or the file that output goes to. Brackets in names and paths are text, not markup."""
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
 def progress(shown_on: Console) -> Iterator[Observer]:
-    """An observer that draws one line for each experiment: calls, money, errors and time to go."""
+    """An observer that draws one line for each experiment: calls, money, errors and time to go.
+
+    A file gets a line for every tenth of the calls instead.
+    """
+    if not shown_on.is_terminal:
+        yield _line_each_tenth(shown_on)
+        return
     columns = (
         TextColumn("{task.description:<16}"),
         BarColumn(bar_width=24),
@@ -58,23 +68,50 @@ def progress(shown_on: Console) -> Iterator[Observer]:
         TimeRemainingColumn(compact=True),
     )
     with ProgressBar(*columns, console=shown_on) as bar:
-        lines: dict[str, object] = {}
+        lines: dict[str, TaskID] = {}
 
         def show(seen: Progress) -> None:
             if seen.experiment not in lines:
+                _tell_bound(shown_on, seen)
                 lines[seen.experiment] = bar.add_task(
                     printable(seen.experiment), total=seen.n_total, money=""
                 )
-            bar.update(lines[seen.experiment], completed=seen.n_done, money=_money(seen))  # type: ignore[arg-type]
+            bar.update(lines[seen.experiment], completed=seen.n_done, money=_money(seen))
 
         yield show
 
 
-def result_table(analysis: Analysis) -> Table:
+def _line_each_tenth(shown_on: Console) -> Observer:
+    told: dict[str, int] = {}
+
+    def show(seen: Progress) -> None:
+        if seen.experiment not in told:
+            _tell_bound(shown_on, seen)
+        tenth = 10 * seen.n_done // max(1, seen.n_total)
+        if tenth > told.get(seen.experiment, -1):
+            told[seen.experiment] = tenth
+            done = f"{seen.n_done:,} of {count(seen.n_total, 'call')}"
+            shown_on.print(f"{printable(seen.experiment)}: {done}, {_money(seen)}", soft_wrap=True)
+
+    return show
+
+
+def _tell_bound(shown_on: Console, seen: Progress) -> None:
+    """Before the first call: what the calls can cost, where a budget was set."""
+    if seen.bound_usd is None or seen.budget_usd is None or seen.n_done == seen.n_total:
+        return
+    calls = count(seen.n_total - seen.n_done, "call")
+    left_usd = seen.budget_usd - seen.spent_usd
+    stops = f"; the budget stops them at {usd(seen.budget_usd)}" if seen.bound_usd > left_usd else ""
+    text = f"{printable(seen.experiment)}: {calls} cost at most {usd(seen.bound_usd)}{stops}"
+    shown_on.print(text, style="dim", soft_wrap=True)
+
+
+def result_table(analysis: Analysis) -> "Cells":
     """What each arm did: one row an arm. The number of prompts is in the verdicts, to save the width."""
     shown = [place for place, name in enumerate(result_rows.HEADER) if name != "prompts"]
     rows = ([row[place] for place in shown] for row in result_rows.rows(analysis))
-    return table([result_rows.HEADER[place] for place in shown], rows)
+    return cells([result_rows.HEADER[place] for place in shown], rows)
 
 
 def verdicts(analysis: Analysis) -> Iterator[Text]:
@@ -85,10 +122,10 @@ def verdicts(analysis: Analysis) -> Iterator[Text]:
         yield Text(f"! {printable(warning)}", style="dim")
 
 
-def leaderboard_table(board: Leaderboard) -> Table:
+def leaderboard_table(board: Leaderboard) -> "Cells":
     """Routers on prompts that they had not seen."""
     header, *rows = leaderboard_rows(board)
-    return table(header, rows)
+    return cells(header, rows)
 
 
 def leaderboard_rows(board: Leaderboard) -> list[list[str]]:
@@ -98,10 +135,10 @@ def leaderboard_rows(board: Leaderboard) -> list[list[str]]:
     return [list(shown), *(list(row) for row in zip(*shown.values(), strict=True))]
 
 
-def dataset_table(rows: Iterable[Dataset]) -> Table:
+def dataset_table(rows: Iterable[Dataset]) -> "Cells":
     """Prompt sets and benchmarks, and whether each is on this machine."""
     header = ("name", "kind", "prompts", "models", "licence", "here")
-    return table(header, (_dataset_row(row) for row in rows))
+    return cells(header, (_dataset_row(row) for row in rows))
 
 
 def description(found: Description) -> str:
@@ -127,26 +164,69 @@ def description(found: Description) -> str:
 
 @contextmanager
 def download(shown_on: Console, name: str) -> Iterator[OnProgress]:
-    """Draws the bytes of a download as they come."""
+    """Draws the bytes of a download as they come; into a file, nothing."""
+    if not shown_on.is_terminal:
+        yield lambda seen: None
+        return
     columns = (TextColumn(printable(name)), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with ProgressBar(*columns, console=shown_on) as bar:
         line = bar.add_task(name, total=None)
         yield lambda seen: bar.update(line, completed=seen.bytes_done, total=seen.n_bytes)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+@dataclass(frozen=True, slots=True)
+class Cells:
     """A plain table: the first column to the left, the others to the right; only headers are broken.
 
-    No cell can steer the terminal: control characters are taken out.
+    Where it is too wide for the terminal, no cell is cut: the columns that are left follow in a second
+    table, under the first column again. [columns][cells], each column's first cell being its header.
     """
-    cells = [[Text(printable(cell), no_wrap=True) for cell in row] for row in rows]
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for position, name in enumerate(header):
-        width = max((row[position].cell_len for row in cells), default=0)
-        broken = "\n".join(textwrap.wrap(name, max(width, 7), break_long_words=False))
+
+    columns: tuple[tuple[str, ...], ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        first, *others = self.columns
+        room = options.max_width
+        while others:
+            n_fitting = _n_fitting([_width(column) for column in others], room - _width(first) - _GAP)
+            yield _drawn([first, *others[:n_fitting]])
+            others = others[n_fitting:]
+
+
+def cells(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Cells:
+    """A table of text. No cell can steer the terminal: control characters are taken out."""
+    columns = zip(header, *rows, strict=True)
+    return Cells(tuple(tuple(printable(cell) for cell in column) for column in columns))
+
+
+_GAP = 2
+"""Columns are this far apart."""
+
+
+def _n_fitting(widths: Sequence[int], room: int) -> int:
+    """How many of the columns fit side by side; one at least."""
+    needed = itertools.accumulate(width + _GAP for width in widths)
+    return max(1, sum(total <= room for total in needed))
+
+
+def _width(column: Sequence[str]) -> int:
+    header, *values = column
+    return max(map(cell_len, (*_broken(header, values), *values)))
+
+
+def _broken(header: str, values: Sequence[str]) -> list[str]:
+    """The header in lines about as wide as its column."""
+    width = max(map(cell_len, values), default=0)
+    return textwrap.wrap(header, max(width, 7), break_long_words=False)
+
+
+def _drawn(columns: Sequence[Sequence[str]]) -> Table:
+    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False)
+    for position, (header, *values) in enumerate(columns):
+        broken = "\n".join(_broken(header, values))
         drawn.add_column(broken, justify="right" if position else "left", no_wrap=True)
-    for row in cells:
-        drawn.add_row(*row)
+    for row in zip(*(column[1:] for column in columns), strict=True):
+        drawn.add_row(*(Text(cell, no_wrap=True) for cell in row))
     return drawn
 
 
@@ -172,5 +252,5 @@ def _interval(value: float | None, low: float | None, high: float | None) -> str
 
 def _money(seen: Progress) -> str:
     budget = f" of {usd(seen.budget_usd)}" if seen.budget_usd is not None else ""
-    errors = f", {seen.n_errors} errors" if seen.n_errors else ""
+    errors = f", {count(seen.n_errors, 'error')}" if seen.n_errors else ""
     return f"{usd(seen.spent_usd)}{budget}{errors}"

@@ -129,7 +129,7 @@ async def test_repeats_are_separate_draws(write, settings, simulator) -> None:
     ("change", "error", "told"),
     [
         (("sim-small", "sim-smal"), ConfigError, "did you mean simulator/sim-small"),
-        (("sim-small", ""), ConfigError, "not written as provider/model"),
+        (("sim-small", ""), ConfigError, "is no model id"),
         (("simulator/sim-small", "nowhere/x"), ConfigError, "nowhere"),
         (("concurrency: 16", "scorer: guess"), ConfigError, "guess"),
         (("concurrency: 16", "scorer: recorded"), ConfigError, "replay"),

@@ -23,7 +23,7 @@ from workbench.routing.base import Router
 from workbench.routing.baselines import Fixed
 from workbench.routing.decide import Predictor
 from workbench.routing.registry import fit
-from workbench.routing.training_data import from_table
+from workbench.routing.training_data import TrainingData, from_table
 from workbench.settings import Settings
 from workbench.storage import read_bytes
 from workbench.types import Decision, Prompt
@@ -65,12 +65,20 @@ class FoldRouter:
         Raises:
             ConfigError: the prompt is in no fold.
         """
+        return self.router_of(prompt).route(prompt, candidates)
+
+    def router_of(self, prompt: Prompt) -> Router:
+        """The router that never saw this prompt.
+
+        Raises:
+            ConfigError: the prompt is in no fold.
+        """
         fold = self.fold_of_prompt.get(prompt.prompt_id)
         if fold is None:
             raise ConfigError(
                 f"prompt {prompt.prompt_id!r} is in no fold, so no router may be asked about it"
             )
-        return self.routers[fold].route(prompt, candidates)
+        return self.routers[fold]
 
 
 def needed_experiments(spec: ExperimentSpec | TrainingSpec) -> list[Path]:
@@ -134,6 +142,20 @@ def make_arms(spec: ExperimentSpec, settings: Settings) -> tuple[list[Arm], dict
     return made, digests
 
 
+def fit_as_written(written: RouterSpec | TrainingSpec, data: TrainingData, *, seed: int) -> Router:
+    """The router that a spec asks for, fitted on `data`.
+
+    Raises:
+        ConfigError: there is no such kind or option, or a value cannot work.
+        MissingExtraError, InsufficientDataError: as `routing.registry.fit`.
+    """
+    for name in ("seed", "cost_weight"):
+        if name in written.options:
+            raise ConfigError(f"options.{name}: this is no option of a router, but a key of the spec")
+    options: dict[str, object] = dict(written.options)
+    return fit(written.kind or "", data, seed=seed, cost_weight=written.cost_weight, **options)
+
+
 def _routed(arm: ArmSpec, spec: ExperimentSpec, settings: Settings) -> tuple[Arm, str]:
     written = arm.router
     if written is None:
@@ -155,11 +177,8 @@ def _routed(arm: ArmSpec, spec: ExperimentSpec, settings: Settings) -> tuple[Arm
 
 
 def _fitted(name: str, written: RouterSpec, table: pd.DataFrame, *, seed: int) -> Router:
-    kind = written.kind or ""
-
     def fitted(rows: pd.DataFrame) -> Router:
-        data = from_table(rows)
-        return fit(kind, data, seed=seed, cost_weight=written.cost_weight, **written.options)
+        return fit_as_written(written, from_table(rows), seed=seed)
 
     if written.folds is None:
         return fitted(table)
@@ -168,4 +187,6 @@ def _fitted(name: str, written: RouterSpec, table: pd.DataFrame, *, seed: int) -
     fold = table[written.folds].astype("string")
     routers = {str(held_out): fitted(table[fold != held_out]) for held_out in sorted(fold.dropna().unique())}
     fold_of_prompt = dict(zip(table["prompt_id"], fold, strict=True))
-    return FoldRouter(kind, routers, {str(k): str(v) for k, v in fold_of_prompt.items() if v is not pd.NA})
+    return FoldRouter(
+        written.kind or "", routers, {str(k): str(v) for k, v in fold_of_prompt.items() if v is not pd.NA}
+    )

@@ -1,18 +1,20 @@
 """What a run will do, worked out and checked before the first call: prompts, arms, calls, prices, scorer."""
 
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from workbench import datasets
 from workbench.catalog import Catalog, default_catalog, read_catalog
 from workbench.errors import BudgetError, ConfigError
-from workbench.experiment.arms import Arm, make_arms, read_table
+from workbench.experiment.arms import Arm, FoldRouter, make_arms, read_table
 from workbench.experiment.journal import Key
 from workbench.experiment.spec import ExperimentSpec, digest
 from workbench.providers.base import Provider
+from workbench.providers.registry import SIMULATOR
 from workbench.providers.replay import ReplayProvider
 from workbench.scoring import Scorer, scorer
 from workbench.settings import Settings
@@ -38,7 +40,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An experiment ready to run."""
+    """An experiment ready to run. `simulator_url` None: a simulator must be started where one is used."""
 
     spec: ExperimentSpec
     prompts: tuple[Prompt, ...]
@@ -48,6 +50,7 @@ class Plan:
     fingerprint: dict[str, Any]
     replay: ReplayProvider | None
     scorer: Scorer | None
+    simulator_url: str | None = None
 
     @property
     def model_ids(self) -> tuple[str, ...]:
@@ -60,10 +63,9 @@ class Plan:
         return (self.replay,) if self.replay else ()
 
     @property
-    def needs_simulator(self) -> bool:
-        """Whether a simulator must be started: an arm uses one, and none is named by the environment."""
-        uses_one = any(model_id.startswith("simulator/") for model_id in self.model_ids)
-        return uses_one and not os.environ.get("WORKBENCH_SIMULATOR_URL")
+    def uses_simulator(self) -> bool:
+        """Whether an arm asks a simulated model."""
+        return any(model_id.startswith(f"{SIMULATOR}/") for model_id in self.model_ids)
 
     def score(self, completion: Completion, call: Call) -> float | None:
         """The quality of an answer in [0, 1]."""
@@ -79,6 +81,13 @@ class Plan:
             return 0.0
         return spec.cost_bound_usd(call.prompt, self.spec.decode(call.repeat))
 
+    def dearest(self, call: Call) -> tuple[float, str]:
+        """The most that one request of this call can cost, whichever model its arm asks; and that model."""
+        return max(
+            (self.cost_bound_usd(call, Decision(model_id, call.arm.name)), model_id)
+            for model_id in call.arm.model_ids
+        )
+
     def price_date(self, model_id: str) -> str | None:
         """The date of the price that a cost of this model is computed from."""
         spec = self.catalog.get(model_id)
@@ -91,12 +100,9 @@ def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
     Raises:
         ConfigError, DataError, StorageError, BudgetError: what cannot work, before anything is spent.
     """
-    replay = (
-        ReplayProvider(read_table(spec.replay, folder=spec.folder, settings=settings))
-        if spec.replay
-        else None
-    )
-    prompts = _prompts(spec, settings)
+    recorded = read_table(spec.replay, folder=spec.folder, settings=settings) if spec.replay else None
+    replay = None if recorded is None else ReplayProvider(recorded)
+    prompts = _prompts(spec, recorded)
     arms, table_digests = make_arms(spec, settings)
     plan = Plan(
         spec=spec,
@@ -111,24 +117,24 @@ def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
         },
         replay=replay,
         scorer=None if spec.scorer == RECORDED else scorer(spec.scorer),
+        simulator_url=settings.simulator_url or Settings().simulator_url,
     )
     _check_scorer(plan)
     _check_models(plan)
+    _check_folds(plan)
     _check_budget(plan)
     return plan
 
 
-def _prompts(spec: ExperimentSpec, settings: Settings) -> tuple[Prompt, ...]:
+def _prompts(spec: ExperimentSpec, recorded: pd.DataFrame | None) -> tuple[Prompt, ...]:
+    """The prompts as written; where none are, those of the replayed table."""
     written = spec.prompts
-    source: object = written.source
-    if spec.replay is not None and "prompts" not in spec.model_fields_set:
-        table = read_table(spec.replay, folder=spec.folder, settings=settings)
-        return datasets.prompts_of(table)
+    if recorded is not None and "prompts" not in spec.model_fields_set:
+        return datasets.prompts_of(recorded)
     local = spec.folder / written.source
-    if local.exists():
-        source = local
+    source = str(local) if local.exists() else written.source
     return datasets.load_prompts(
-        str(source), split=written.split, tasks=written.tasks, n=written.n, seed=spec.seed
+        source, split=written.split, tasks=written.tasks, n=written.n, seed=spec.seed
     )
 
 
@@ -167,16 +173,19 @@ def _check_scorer(plan: Plan) -> None:
 
 
 def _check_models(plan: Plan) -> None:
-    """Every model must be one that is known; under a budget, one with a price."""
+    """Every model must be one that may be called; under a budget, one with a price."""
     for model_id in plan.model_ids:
-        provider, _, model = model_id.partition("/")
-        if not model:
-            raise ConfigError(f"model {model_id!r} is not written as provider/model")
-        is_ours = provider in ("simulator", "replay")
-        if is_ours or plan.spec.budget_usd is not None:
-            known = plan.catalog[model_id]
-            if not is_ours:
-                known.cost_bound_usd(plan.prompts[0], plan.spec.decode(0))
+        known = plan.catalog.callable_model(model_id)
+        if plan.spec.budget_usd is not None:
+            known.cost_bound_usd(plan.prompts[0], plan.spec.decode(0))
+
+
+def _check_folds(plan: Plan) -> None:
+    """A router that was fitted by folds can be asked about prompts of its table only."""
+    for arm in plan.arms:
+        if isinstance(arm.router, FoldRouter):
+            for prompt in plan.prompts:
+                arm.router.router_of(prompt)
 
 
 def _check_budget(plan: Plan) -> None:
@@ -184,14 +193,8 @@ def _check_budget(plan: Plan) -> None:
     limit_usd = plan.spec.budget_usd
     if limit_usd is None:
         return
-    bound_usd, call, model_id = max(
-        (
-            (plan.cost_bound_usd(call, Decision(model_id, call.arm.name)), call, model_id)
-            for call in plan.calls
-            if call.repeat == 0
-            for model_id in call.arm.model_ids
-        ),
-        key=lambda item: item[0],
+    (bound_usd, model_id), call = max(
+        ((plan.dearest(call), call) for call in plan.calls if call.repeat == 0), key=lambda item: item[0]
     )
     if bound_usd > limit_usd:
         raise BudgetError(

@@ -20,7 +20,8 @@ class RunningComparison:
 class Progress:
     """A snapshot of a run: calls made (or found in the journal), money spent, time, and the comparisons.
 
-    `experiment` is the name of the spec that is running.
+    `experiment` is the name of the spec that is running. `bound_usd` is the most that the calls of this
+    session can cost at one request each, told where there is a budget.
     """
 
     n_done: int
@@ -32,6 +33,7 @@ class Progress:
     elapsed_s: float
     comparisons: tuple[RunningComparison, ...] = ()
     experiment: str = ""
+    bound_usd: float | None = None
 
     @property
     def remaining_s(self) -> float | None:

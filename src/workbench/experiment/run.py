@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ import pandas as pd
 from workbench import outcomes
 from workbench.budget import Budget
 from workbench.client import Client, Limits, connect
-from workbench.errors import BudgetError, ProviderError
+from workbench.errors import BudgetError, ProviderError, StorageError, WorkbenchError
 from workbench.experiment.analyse import Analysis, analyse, to_json
 from workbench.experiment.arms import needed_experiments
 from workbench.experiment.journal import Journal, JournalContent, Key, read_journal, set_damaged_aside
@@ -28,10 +28,11 @@ from workbench.experiment.running import RunningComparisons
 from workbench.experiment.spec import ExperimentSpec, load_spec
 from workbench.providers.simulator import Simulator
 from workbench.settings import Settings
-from workbench.storage import locked, set_aside, writable_folder, write_text
+from workbench.storage import locked, read_bytes, set_aside, writable_folder, write_text
 from workbench.types import Completion, Decision, Outcome
 
 _JOURNAL = "journal.jsonl"
+_STATE = "run.json"
 _LOOK_EVERY_S = 0.25
 
 State = Literal["running", "completed", "out of budget", "interrupted"]
@@ -93,6 +94,24 @@ def repair_journal(spec: ExperimentSpec, settings: Settings) -> int:
         return set_damaged_aside(folder / _JOURNAL)
 
 
+def mark_interrupted(spec: ExperimentSpec, settings: Settings) -> None:
+    """Say in `run.json` of runs whose process was ended from outside that they do not run any more.
+
+    Raises:
+        LockedError: one of them is still running.
+    """
+    for path in needed_experiments(spec):
+        mark_interrupted(load_spec(path), settings)
+    with _alone(spec, settings) as folder:
+        if not (folder / _STATE).exists():
+            return
+        record = json.loads(read_bytes(folder / _STATE, purpose="state of the run"))
+        if record["state"] == "running":
+            content = read_journal(folder / _JOURNAL)
+            record |= {"state": "interrupted", "n_done": len(content.outcomes)}
+            write_text(folder / _STATE, json.dumps(record | {"spent_usd": content.spent_usd}, indent=1))
+
+
 @contextmanager
 def _alone(spec: ExperimentSpec, settings: Settings) -> Iterator[Path]:
     """The folder of the run, which no other process may touch while the block runs."""
@@ -123,26 +142,34 @@ class _Execution:
         )
         for outcome in self._done.values():
             self._comparisons.add(outcome)
+        self._waiting = [call for call in plan.calls if call.key not in self._done]
+        self._bound_usd = None if limit_usd is None else sum(plan.dearest(call)[0] for call in self._waiting)
         self._started_s = time.monotonic()
         self._looked_s = 0.0
         self._state: State = "running"
 
     async def finish_calls(self) -> None:
         """Make every call that is not done yet, as many at once as the spec allows."""
-        path, fingerprint = self._folder / _JOURNAL, self._plan.fingerprint
-        with Journal.open(path, fingerprint=fingerprint, content=self._content) as journal:
+        plan, path = self._plan, self._folder / _JOURNAL
+        self._look(at_once=True)
+        async with AsyncExitStack() as stack:
+            # Connected first: a run that cannot begin leaves no journal that its repaired spec would not fit.
+            client = None
+            if self._waiting:
+                client = await stack.enter_async_context(_connected(plan, self._budget))
+            journal = stack.enter_context(
+                Journal.open(path, fingerprint=plan.fingerprint, content=self._content)
+            )
             self._save_state("running")
             try:
-                waiting = iter([call for call in self._plan.calls if call.key not in self._done])
-                if self._n_resumed < len(self._plan.calls):
-                    async with _connected(self._plan, self._budget) as client, asyncio.TaskGroup() as group:
-                        for _ in range(self._plan.spec.concurrency):
-                            group.create_task(self._work(waiting, client, journal))
+                if client is not None:
+                    await self._work_together(iter(self._waiting), client, journal)
             except BaseException:
-                self._save_state("interrupted")
+                with suppress(StorageError):  # a full disk is told of already
+                    self._save_state("interrupted")
                 raise
         self._look(at_once=True)
-        is_complete = len(self._done) == len(self._plan.calls)
+        is_complete = len(self._done) == len(plan.calls)
         self._save_state("completed" if is_complete else "out of budget")
 
     @property
@@ -176,6 +203,19 @@ class _Execution:
             spent_usd=self.spent_usd,
             notes=tuple(self._notes()),
         )
+
+    async def _work_together(self, waiting: Iterator[Call], client: Client, journal: Journal) -> None:
+        """Take calls, as many at once as the spec allows; an error of one worker ends them all."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._plan.spec.concurrency):
+                    group.create_task(self._work(waiting, client, journal))
+        except ExceptionGroup as failures:
+            explained, other = failures.split(WorkbenchError)
+            if explained is None or other is not None:
+                raise
+            # Workers that fail together fail for one reason, such as a full disk: one of them tells it.
+            raise explained.exceptions[0] from explained.exceptions[0].__cause__
 
     async def _work(self, waiting: Iterator[Call], client: Client, journal: Journal) -> None:
         """Take call after call, until none is left or the budget refuses one."""
@@ -246,9 +286,10 @@ class _Execution:
     def _look(self, *, at_once: bool = False) -> None:
         """Tell the observer how far the run is, but not more often than an eye can follow."""
         now_s = time.monotonic()
-        if not at_once and now_s - self._looked_s < _LOOK_EVERY_S:
-            return
-        self._looked_s = now_s
+        if not at_once:
+            if now_s - self._looked_s < _LOOK_EVERY_S:
+                return
+            self._looked_s = now_s
         self._observer(
             Progress(
                 experiment=self._plan.spec.name,
@@ -260,6 +301,7 @@ class _Execution:
                 budget_usd=self._plan.spec.budget_usd,
                 elapsed_s=now_s - self._started_s,
                 comparisons=self._comparisons.snapshot(),
+                bound_usd=self._bound_usd,
             )
         )
 
@@ -271,7 +313,7 @@ class _Execution:
             "n_calls": len(self._plan.calls),
             "spent_usd": self.spent_usd,
         }
-        write_text(self._folder / "run.json", json.dumps(record, indent=1))
+        write_text(self._folder / _STATE, json.dumps(record, indent=1))
 
     def _notes(self) -> Iterator[str]:
         n_calls = len(self._plan.calls)
@@ -290,8 +332,8 @@ async def _connected(plan: Plan, budget: Budget | None) -> AsyncIterator[Client]
     """A client for every model of the plan, with a simulator started where one is needed."""
     spec = plan.spec
     async with AsyncExitStack() as stack:
-        url = None
-        if plan.needs_simulator:
+        url = plan.simulator_url
+        if url is None and plan.uses_simulator:
             url = (await stack.enter_async_context(Simulator())).base_url
         client = connect(
             plan.model_ids,

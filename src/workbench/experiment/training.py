@@ -8,14 +8,13 @@ import pandas as pd
 
 from workbench import outcomes
 from workbench.experiment.analyse import Analysis, analyse, to_json
-from workbench.experiment.arms import needed_experiments, read_table
+from workbench.experiment.arms import fit_as_written, needed_experiments, read_table
 from workbench.experiment.progress import Observer
 from workbench.experiment.run import run
 from workbench.experiment.spec import TrainingSpec, load_spec
 from workbench.routing import checkpoint
 from workbench.routing.base import Router
 from workbench.routing.evaluate import BASELINES, Contender, Leaderboard, cross_validate
-from workbench.routing.registry import fit
 from workbench.routing.training_data import from_table
 from workbench.settings import Settings
 from workbench.storage import writable_folder, write_text
@@ -56,8 +55,7 @@ async def train(
         await run(load_spec(path), settings=settings, observer=observer)
     folder = writable_folder(settings.runs_dir / spec.name)
     recorded = read_table(spec.fit_on, folder=spec.folder, settings=settings)
-    options = dict(spec.options)
-    router = fit(spec.kind, from_table(recorded), seed=spec.seed, cost_weight=spec.cost_weight, **options)
+    router = fit_as_written(spec, from_table(recorded), seed=spec.seed)
     checkpoint.save(router, folder / "router.ckpt")
     board = cross_validate(recorded, folds=spec.folds, contenders=_contenders(spec), seed=spec.seed)
     table = decided(board)

@@ -25,12 +25,18 @@ def fit(
     """
     if kind not in ROUTERS:
         raise ConfigError(f"there is no router {kind!r}; the kinds are {', '.join(ROUTERS)}")
-    known = [name for name in inspect.signature(ROUTERS[kind]).parameters if name not in _COMMON]
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        raise ConfigError(
-            f"router {kind!r} has no option {unknown[0]!r}; its options are: {', '.join(known) or 'none'}"
-        )
+    parameters = inspect.signature(ROUTERS[kind]).parameters
+    known = [name for name in parameters if name not in _COMMON]
+    for name, value in options.items():
+        if name not in known:
+            raise ConfigError(
+                f"router {kind!r} has no option {name!r}; its options are: {', '.join(known) or 'none'}"
+            )
+        wanted = parameters[name].annotation
+        if wanted in (int, str) and not isinstance(value, wanted):
+            raise ConfigError(
+                f"option {name!r} of router {kind!r} is {value!r}; it must be {wanted.__name__}"
+            )
     return ROUTERS[kind](data, seed=seed, cost_weight=cost_weight, **options)
 
 
