@@ -36,8 +36,8 @@ def test_a_window_nobody_has_stated_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "what"),
     [
-        ("p,m,-1,2,,s,2026-11-01", "a price of p/m is negative"),
-        ("p,m,1,nan,,s,2026-11-01", "a price of p/m is negative or not a number"),
+        ("p,m,-1,2,,s,2026-11-01", "a price of p/m: input_usd_per_mtok is -1"),
+        ("p,m,1,nan,,s,2026-11-01", "p/m: output_usd_per_mtok is nan: negative or not a number"),
         ("p,m,1,inf,,s,2026-11-01", "a price of p/m"),
         ("p,m,cheap,2,,s,2026-11-01", "cheap"),
         ("p,m,1,2,,s,1 November", "1 November"),
