@@ -197,12 +197,50 @@ def test_a_user_level_kernel_of_the_same_name_is_not_used(
     assert execute(notebook(tmp_path)).exists()
 
 
-def test_a_key_in_an_error_is_not_repeated(tmp_path: Path) -> None:
+def test_a_key_in_a_cell_or_its_error_is_masked_in_all_that_is_kept(tmp_path: Path) -> None:
     path = notebook(tmp_path, f"raise ValueError('{CANARY}')")
     with pytest.raises(NotebookError) as caught:
         execute(path)
-    assert "canary" not in caught.value.args[0].partition("): ")[2]
+    assert "canary" not in str(caught.value)
+    assert "ValueError: **********" in str(caught.value)
     assert "canary" not in (tmp_path / "out" / "status.json").read_text()
+    assert "canary" not in (tmp_path / "out" / "notebook.ipynb").read_text()
+
+
+SHOW = """
+import os
+from IPython.display import HTML
+key = os.environ["SOME_API_KEY"]
+print("\\n\\t" + key, flush=True)
+display(HTML(f"<b>{key}</b>"), {"nested": key})
+key
+"""
+FAIL = """
+%xmode Verbose
+def call(key):
+    return 1 / 0
+call(key)
+"""
+
+
+def test_a_key_of_the_environment_is_masked_in_every_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "canary of no known form")
+    with pytest.raises(NotebookError):
+        execute(notebook(tmp_path, SHOW, FAIL))
+    kept = (tmp_path / "out" / "notebook.ipynb").read_text()
+    assert "canary" not in kept
+    assert kept.count("**********") >= 5
+    nbformat.validate(nbformat.reads(kept, as_version=4))
+
+
+@pytest.mark.parametrize(
+    "value", [{"api_key": "short"}, [{"password": "short"}], {"x": [CANARY]}], ids=["named", "deep", "value"]
+)
+def test_a_key_inside_a_parameter_is_refused(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(ConfigError, match="'name' looks like a secret"):
+        execute(notebook(tmp_path), parameters={"name": value})
 
 
 def test_each_output_has_a_status_of_its_own() -> None:

@@ -1,7 +1,8 @@
 """Headless notebooks: parameters in by papermill, cells run in a kernel of this interpreter, the truth kept.
 
-The executed notebook is written whole or not at all; a status file beside it says what became of the
-run, also when a cell timed out, the kernel died or the run was stopped.
+The executed notebook is written whole or not at all, with every key in it masked, whatever a cell printed;
+a status file beside it says what became of the run, also when a cell timed out, the kernel died or the run
+was stopped.
 """
 
 import asyncio
@@ -20,8 +21,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from workbench.errors import ConfigError, DataError, MissingExtraError, NotebookError
-from workbench.redaction import MASK, holds_secret, refuse_secrets
-from workbench.storage import locked, read_bytes, writable_folder, write_atomically, write_text
+from workbench.redaction import masked, refuse_secrets
+from workbench.storage import locked, read_bytes, writable_folder, write_text
 
 try:
     import nbformat
@@ -40,6 +41,7 @@ OnCell = Callable[[int, int], None]
 
 _BANNER_TAG = "workbench-state"
 _AUTOSAVE_S = 5.0
+_MAX_BYTES = 64 * 2**20
 _SILENT = logging.getLogger("workbench.batch.nbclient")
 _SILENT.setLevel(logging.CRITICAL)  # what nbclient logs as an error, we raise as one
 
@@ -124,7 +126,8 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
         StorageError: there is no such file. DataError: it is not a notebook, or not one in Python.
     """
     try:
-        node = nbformat.reads(read_bytes(path, purpose="notebook").decode(), as_version=4)
+        content = read_bytes(path, purpose="notebook", max_bytes=_MAX_BYTES)
+        node = nbformat.reads(content.decode(), as_version=4)
         nbformat.validate(node)
     except (ValueError, nbformat.ValidationError, AttributeError) as exc:
         raise DataError(f"{path} is not a notebook: {str(exc).splitlines()[0]}") from exc
@@ -240,7 +243,8 @@ class _Run:
             "duration": (self._last_save - self._started).total_seconds(),
             "output_path": self._output.name,
         }
-        write_atomically(self._output, lambda file: file.write(nbformat.writes(self._node).encode()))
+        kept = nbformat.from_dict(_masked(self._node))
+        write_text(self._output, nbformat.writes(kept))
         status = {
             "state": state,
             "cell": cell,
@@ -257,7 +261,7 @@ class _Run:
         """The first line of the cell that has `number` in the input notebook."""
         for index, cell in enumerate(self._node.cells):
             if self._number(index) == number and not _is_ours(cell):
-                return next(iter(cell.source.strip().splitlines()), "empty")
+                return masked(next(iter(cell.source.strip().splitlines()), "empty"))
         return "empty"
 
     def _number(self, index: int) -> int:
@@ -349,9 +353,17 @@ def _banner(ending: _Ending, first_line: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_markdown_cell(source, metadata={"tags": [_BANNER_TAG]})
 
 
+def _masked(value: Any) -> Any:  # Any: a notebook is JSON
+    """`value` with every key masked in every text of it but images, which are not text."""
+    if isinstance(value, dict):
+        return {k: inner if str(k).startswith("image/p") else _masked(inner) for k, inner in value.items()}
+    if isinstance(value, list):
+        return [_masked(inner) for inner in value]
+    return masked(value) if isinstance(value, str) else value
+
+
 def _last_line(text: str) -> str:
-    line = next((line for line in reversed(text.strip().splitlines()) if line.strip()), "")
-    return MASK if holds_secret(line) else line
+    return masked(next((line for line in reversed(text.strip().splitlines()) if line.strip()), ""))
 
 
 def _last_words(log: BinaryIO) -> str:

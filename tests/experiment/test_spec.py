@@ -54,6 +54,10 @@ def test_every_experiment_that_comes_with_the_project_is_valid() -> None:
         ("- 1\n", "a spec is a mapping"),
         ("a: [\n", "is not plain YAML"),
         (GOOD + "  - {name: c}\n", "arms[2]: needs either `model` or `router`"),
+        (GOOD + f"notebook: {'n' * 256}.ipynb\n", "notebook: 'nnn"),
+        (GOOD + 'notebook: "a\\0.ipynb"\n', "cannot be a path"),
+        (GOOD + f"prompts: {{source: {'a/' * 600}}}\n", "prompts.source: String should have at most 1000"),
+        (GOOD + 'prompts: {source: ""}\n', "prompts.source: String should have at least 1"),
     ],
 )
 def test_a_mistake_is_named_with_its_key(write, text: str, told: str) -> None:
@@ -93,3 +97,23 @@ def test_what_does_not_change_a_call_does_not_change_the_fingerprint(write) -> N
     first = load_spec(write(GOOD)).fingerprint()
     assert load_spec(write(GOOD + "budget_usd: 3\nalpha: 0.1\nconcurrency: 2\n")).fingerprint() == first
     assert load_spec(write(GOOD + "repeats: 2\n")).fingerprint() != first
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD + "# sk-canary1234567890abcd\n",
+        GOOD.replace("Is b better", "Is sk-canary1234567890abcd better"),
+        GOOD.replace("name: a", "name: canaryZ7x9Kp2Lm4Nv8Rt1Ws6Yb3Hd5Jf0"),
+        "OPENAI_API_KEY=sk-canary1234567890abcd: [",
+        GOOD + "metric: canary of the environment\n",
+    ],
+    ids=["comment", "question", "arm", "no-yaml", "a-known-value"],
+)
+def test_a_key_in_a_spec_is_refused_and_not_repeated(
+    write, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", "canary of the environment")
+    with pytest.raises(ConfigError, match="looks like a") as caught:
+        load_spec(write(text))
+    assert "canary" not in str(caught.value)

@@ -3,17 +3,20 @@
 import difflib
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, DataError
+from workbench.redaction import holds_secret, refuse_secrets
 from workbench.storage import read_bytes, safe_name
 from workbench.types import Decoding
 
 _MAX_BYTES = 1_000_000
+_MAX_NAME_BYTES = 255  # of one file, on every usual file system
 
 Scalar = str | int | float | bool
 
@@ -25,8 +28,17 @@ def _file_name(name: str) -> str:
         raise ValueError(str(exc)) from exc
 
 
+def _path(text: str) -> str:
+    if not text.isprintable() or max(len(part.encode()) for part in text.split("/")) > _MAX_NAME_BYTES:
+        raise ValueError(f"{text[:60]!r} cannot be a path")
+    return text
+
+
 FileName = Annotated[str, AfterValidator(_file_name)]
 """A name that can be a folder's, since a run's folder has it."""
+
+ReadFrom = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_path)]
+"""A name, or a file of the author's that is read and never written, wherever it is."""
 
 _Spec = TypeVar("_Spec", bound=BaseModel)
 
@@ -38,14 +50,14 @@ class _Strict(BaseModel):
 class TableSpec(_Strict):
     """Rows of a recorded outcome table: a benchmark's name, a Parquet file, or another experiment's YAML."""
 
-    outcomes: str
+    outcomes: ReadFrom
     where: dict[str, Scalar] = Field(default_factory=dict, description="keep the rows with these values")
 
 
 class PromptsSpec(_Strict):
     """Which prompts are asked: the embedded set `tasks`, or a file."""
 
-    source: str = "tasks"
+    source: ReadFrom = "tasks"
     split: str | None = None
     tasks: tuple[str, ...] = ()
     n: Annotated[int, Field(ge=2)] | None = None
@@ -61,7 +73,7 @@ class RouterSpec(_Strict):
     kind: str | None = None
     fit_on: TableSpec | None = None
     folds: str | None = None
-    checkpoint: str | None = None
+    checkpoint: ReadFrom | None = None
     cost_weight: Annotated[float, Field(ge=0)] = 0.0
     options: dict[str, Scalar] = Field(default_factory=dict)
 
@@ -114,7 +126,7 @@ class ExperimentSpec(_Strict):
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
     deadline_s: Annotated[float, Field(gt=0)] = 60.0
     seed: int = 0
-    notebook: str = "02_compare_models.ipynb"
+    notebook: ReadFrom = "02_compare_models.ipynb"
     file: Path = Field(default=Path("spec.yaml"), exclude=True, description="the YAML itself")
 
     @model_validator(mode="after")
@@ -172,7 +184,8 @@ def load_spec(path: str | Path) -> ExperimentSpec:
 
     Raises:
         StorageError: there is no such file.
-        ConfigError: it is not plain YAML, or a key is unknown, missing or wrong; the message names it.
+        ConfigError: it is not plain YAML, it holds what looks like a secret, or a key is unknown, missing or
+            wrong; the message names it.
     """
     return _parsed(ExperimentSpec, Path(path))
 
@@ -187,16 +200,24 @@ def _parsed(model: type[_Spec], path: Path) -> _Spec:
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: a spec is a mapping of keys, such as name and question")
     try:
-        return model.model_validate(raw | {"file": path.resolve()})
+        spec = model.model_validate(raw | {"file": path.resolve()})
     except ValidationError as exc:
         raise ConfigError("\n".join(f"{path}: {text}" for text in _explained(exc))) from exc
+    refuse_secrets(_shown_texts(raw), what=f"{path}:")
+    return spec
 
 
 def read_yaml(path: Path) -> object:
-    """Plain YAML: no tags, no anchors, no repeated keys, at most 1 MB."""
-    content = read_bytes(path, purpose="experiment")
-    if len(content) > _MAX_BYTES:
-        raise ConfigError(f"{path} has {len(content):,} bytes; an experiment has at most {_MAX_BYTES:,}")
+    """Plain YAML: no tags, no anchors, no repeated keys, no key of a provider, at most 1 MB."""
+    try:
+        content = read_bytes(path, purpose="experiment", max_bytes=_MAX_BYTES)
+    except DataError as exc:
+        raise ConfigError(str(exc)) from exc
+    if holds_secret(content.decode(errors="replace")):  # before a parser quotes it in an error
+        raise ConfigError(
+            f"{path} holds what looks like a key, and would be kept in plain text; "
+            "leave it out and set the provider's key in the environment"
+        )
     try:
         return yaml.load(content, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader that allows less
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as exc:
@@ -206,6 +227,12 @@ def read_yaml(path: Path) -> object:
 def digest(value: object) -> str:
     """SHA-256 of a JSON value, the same for the same content."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _shown_texts(raw: Mapping[Any, Any]) -> dict[str, object]:
+    """What a report and a tracking store show as written: checked now, not when the run has been paid."""
+    arms = raw.get("arms", [])
+    return {"question": raw["question"]} | {f"arms[{n}].name": arm["name"] for n, arm in enumerate(arms)}
 
 
 class _PlainLoader(yaml.SafeLoader):
