@@ -141,10 +141,14 @@ async def test_the_reason_to_finish_is_kept_raw_and_sorted(raw: str, known: str)
     assert (completion.finish_reason, completion.raw_finish_reason) == (known, raw)
 
 
-@pytest.mark.parametrize("reason", ["content_filter", "tool_calls"])
-async def test_a_filter_or_a_tool_call_may_come_without_text(reason: str) -> None:
-    completion, _ = await ask(whole(message(message={"content": None}, finish_reason=reason)))
-    assert (completion.text, completion.finish_reason) == ("", reason)
+async def test_a_filtered_answer_may_come_without_text() -> None:
+    completion, _ = await ask(whole(message(message={"content": None}, finish_reason="content_filter")))
+    assert (completion.text, completion.finish_reason) == ("", "content_filter")
+
+
+async def test_a_tool_call_that_is_not_there_is_an_empty_completion() -> None:
+    with pytest.raises(EmptyCompletionError, match="tool_calls"):
+        await ask(whole(message(message={"content": None}, finish_reason="tool_calls")))
 
 
 async def test_a_refusal_is_a_filtered_answer() -> None:

@@ -41,6 +41,7 @@ from workbench.settings import Secret
 MAX_BODY_BYTES = 16 * 2**20
 """Cap on a decoded body, and on one event of a stream."""
 
+_REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-goog-request-id", "apim-request-id")
 _PIECE_BYTES = 2**20
 _DRAIN_BYTES = 64 * 2**10
 _LIBRARY_ERRORS = (
@@ -68,6 +69,24 @@ class Timeouts:
 TIMEOUTS = Timeouts()
 
 
+@dataclass(frozen=True, slots=True)
+class KeyHeader:
+    """The header that carries the key, and what stands before the key in it."""
+
+    name: str = "authorization"
+    prefix: str = "Bearer "
+
+
+BEARER = KeyHeader()
+
+idempotency_key: ContextVar[str | None] = ContextVar("idempotency_key", default=None)
+"""The name of the logical call that is under way, the same for all its attempts; None: it has none.
+
+It is sent as `Idempotency-Key`, so that a server that knows the header answers and bills the call once.
+Source: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+"""
+
+
 class LibraryError(Exception):
     """What an HTTP library said, as text: its own exception, with the frames and headers in it, is let go."""
 
@@ -78,7 +97,8 @@ class Reply:
     def __init__(self, http: "Http", response: httpx.Response, *, model: str, deadline: float) -> None:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
-        self.request_id = http.redacted(response.headers.get("x-request-id", ""))[:200] or None
+        told = (response.headers.get(name, "") for name in _REQUEST_ID_HEADERS)
+        self.request_id = http.redacted(next(filter(None, told), ""))[:200] or None
         self.http = http
         self._response = response
         self.model = model
@@ -182,7 +202,7 @@ class Http:
     Args:
         provider: its name in errors.
         base_url: `http` or `https`; plain `http` carries a key to loopback only.
-        key: sent as a bearer token; None: none is sent.
+        key: sent in `key_header`; None: none is sent.
         headers: sent with every request; not the place for a key.
         client: an httpx client to use instead of our own; it is closed with this object.
 
@@ -196,6 +216,7 @@ class Http:
         base_url: str,
         *,
         key: Secret | None = None,
+        key_header: KeyHeader = BEARER,
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts = TIMEOUTS,
         client: httpx.AsyncClient | None = None,
@@ -206,7 +227,7 @@ class Http:
         self.timeouts = timeouts
         self.max_body_bytes = MAX_BODY_BYTES
         self.key = key
-        self._auth = _Bearer(key) if key is not None else httpx.Auth()
+        self._auth = _KeyAuth(key, key_header) if key is not None else httpx.Auth()
         if key is not None:
             check_sendable_key(key, what=f"the key of {provider}")
         for name, value in (headers or {}).items():
@@ -230,9 +251,11 @@ class Http:
         Raises:
             ProviderError: no connection, no answer in time, or nothing that is HTTP.
         """
-        request = self._client.build_request(
-            "POST", f"{self.base_url}/{path}", content=body, headers={**self._headers, "accept": accept}
-        )
+        headers = {**self._headers, "accept": accept}
+        if (call := idempotency_key.get()) is not None:
+            check_sendable(call, what=f"the idempotency key of a call to {self.provider}")
+            headers["idempotency-key"] = call
+        request = self._client.build_request("POST", f"{self.base_url}/{path}", content=body, headers=headers)
         response = await self._sent(request, model=model, deadline=deadline)
         try:
             yield Reply(self, response, model=model, deadline=deadline)
@@ -354,18 +377,19 @@ def seal(exc: BaseException) -> None:
 _was_reused: ContextVar[bool] = ContextVar("_was_reused", default=False)
 
 
-class _Bearer(httpx.Auth):
+class _KeyAuth(httpx.Auth):
     """Puts the key on a request while it is sent."""
 
-    def __init__(self, key: Secret) -> None:
+    def __init__(self, key: Secret, header: KeyHeader) -> None:
         self._key = key
+        self._header = header
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["authorization"] = f"Bearer {self._key.get_secret_value()}"
+        request.headers[self._header.name] = f"{self._header.prefix}{self._key.get_secret_value()}"
         try:
             yield request
         finally:
-            del request.headers["authorization"]
+            del request.headers[self._header.name]
 
 
 def _pooled_client(base_url: str, timeouts: Timeouts) -> httpx.AsyncClient:

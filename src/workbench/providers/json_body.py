@@ -63,7 +63,7 @@ def objects_of(parent: JsonObject, name: str) -> Sequence[JsonObject]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def count_of(parent: JsonObject, name: str, *, most: int) -> int | None:
+def count_of(parent: JsonObject, name: str, *, most: int = 2**53) -> int | None:
     """The count `name`; None: it is absent, or no whole number from 0 to `most`."""
     value = parent.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:

@@ -11,10 +11,11 @@ from typing import Literal
 
 from workbench.errors import ConfigError
 from workbench.providers.base import Provider
-from workbench.providers.chat_completions import ChatCompletions
+from workbench.providers.chat_completions import ChatCompletionsWire
+from workbench.providers.wire import HttpProvider, Wire
 from workbench.settings import Secret, Settings, secret
 
-Wire = Literal["chat_completions"]
+WireName = Literal["chat_completions", "responses", "anthropic", "gemini", "ollama"]
 """A protocol; each is one module beside this one."""
 
 
@@ -28,7 +29,7 @@ class Endpoint:
     name: str
     base_url: str | None
     key_var: str | None = None
-    wire: Wire = "chat_completions"
+    wire: WireName = "chat_completions"
     renamed: Mapping[str, str | None] = field(default_factory=dict)
 
 
@@ -98,7 +99,8 @@ def provider(name: str, *, base_url: str | None = None, key: Secret | None = Non
         ConfigError: there is no such provider, or its key or address is not known.
     """
     row = endpoint(name)
-    return _WIRES[row.wire](row, base_url or _address(row), _key(row) if key is None else key)
+    wire = _WIRES[row.wire](row)
+    return HttpProvider(row.name, base_url or _address(row), wire=wire, key=_key(row) if key is None else key)
 
 
 def _address(row: Endpoint) -> str:
@@ -121,10 +123,6 @@ def _key(row: Endpoint) -> Secret | None:
     return key
 
 
-def _chat_completions(row: Endpoint, base_url: str, key: Secret | None) -> Provider:
-    return ChatCompletions(row.name, base_url, key=key, renamed=row.renamed)
-
-
-_WIRES: Mapping[Wire, Callable[[Endpoint, str, Secret | None], Provider]] = {
-    "chat_completions": _chat_completions
+_WIRES: Mapping[WireName, Callable[[Endpoint], Wire]] = {
+    "chat_completions": lambda row: ChatCompletionsWire(renamed=row.renamed),
 }
