@@ -33,7 +33,7 @@ OWNERS = {
     "jinja2": {"report"},
     "aiohttp": {"providers.http", "providers.simulator"},
     "httpx_aiohttp": {"providers.http"},
-    "stamina": {"client"},
+    "stamina": {"client.retry", "client.call"},
     "filelock": {"storage"},
 }
 
