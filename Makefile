@@ -2,12 +2,12 @@
 PYTHON ?= python3
 RUN := .venv/bin
 
-.PHONY: help install demo test lint types unit notebooks lock clean
+.PHONY: help install demo test lint types unit core notebooks lock clean
 
 help:
 	@echo "make demo       install, then run an A/B experiment on simulated models: no key, no network"
-	@echo "make test       install, then lint, types, tests and notebooks: all that CI runs"
-	@echo "make lint types unit notebooks   the parts of make test"
+	@echo "make test       install, then lint, types, tests, the core alone and notebooks: all that CI runs"
+	@echo "make lint types unit core notebooks   the parts of make test"
 	@echo "make lock       resolve the dependencies again and write both constraints files"
 	@echo "make clean      remove .venv, runs/ and the MLflow store of this folder"
 
@@ -17,7 +17,7 @@ install:
 demo: install
 	@$(RUN)/workbench demo
 
-test: lint types unit notebooks
+test: lint types unit core notebooks
 
 lint: install
 	$(RUN)/ruff format --check .
@@ -28,6 +28,11 @@ types: install
 
 unit: install
 	$(RUN)/pytest -n 2 --dist loadscope --cov --cov-report=term
+
+# In an environment of its own, with no extra: what must work there, and what must say which extra it needs.
+core:
+	@$(PYTHON) bootstrap.py --core
+	.venv-core/bin/python tests/core_only/check.py
 
 # Executed again in a fresh folder of runs, and compared with their committed outputs.
 notebooks: install
@@ -41,4 +46,4 @@ lock: install
 	grep -E '^[a-z0-9]' constraints.hashed.txt | sed 's/ \\$$//' > constraints.txt
 
 clean:
-	rm -rf .venv runs mlflow.db* mlartifacts .coverage*
+	rm -rf .venv .venv-core runs mlflow.db* mlartifacts .coverage*

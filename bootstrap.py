@@ -1,5 +1,7 @@
 """Make `.venv` and install the workbench in it, exactly as pinned: `python3 bootstrap.py`.
 
+With `--core` it makes `.venv-core`, which has no extra: `make core` tests there what works without them.
+
 Standard library only, so that it runs on a bare Python. A second run sees that nothing changed and ends
 at once. Every package but torch (whose CPU and CUDA builds differ) must have a hash that
 `constraints.hashed.txt` lists. How pip is configured on this machine (an index, a folder of wheels, a
@@ -18,7 +20,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-VENV = ROOT / ".venv"
+IS_CORE = "--core" in sys.argv[1:]
+VENV = ROOT / (".venv-core" if IS_CORE else ".venv")
+PROJECT = str(ROOT) if IS_CORE else f"{ROOT}[all,dev]"
 SCRIPTS = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = SCRIPTS / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "workbench-installed.sha256"
@@ -39,9 +43,9 @@ def main() -> int:
     say("installing uv, the installer")
     install_uv()
     environment = {**os.environ, **uv_settings(), "VIRTUAL_ENV": str(VENV)}
-    backend = torch_backend(environment)
-    build = " ".join(backend) or "torch as your index has it"
-    say(f"installing about 200 pinned packages, each checked by its hash ({build})")
+    backend = [] if IS_CORE else torch_backend(environment)
+    build = "without extras" if IS_CORE else " ".join(backend) or "torch as your index has it"
+    say(f"installing pinned packages, about {50 if IS_CORE else 200}, each checked by its hash ({build})")
     install(environment, backend)
     run([*uv(), "pip", "check", "--quiet"], environment)
     STAMP.write_text(wanted)
@@ -62,7 +66,7 @@ def rerun_with_another_python() -> int:
         python = shutil.which(f"python3.{minor}")
         if python and subprocess.run([python, "-c", ""], check=False, capture_output=True).returncode == 0:
             say(f"Python {sys.version.split()[0]} does not fit; using {python}")
-            return subprocess.run([python, __file__], check=False).returncode
+            return subprocess.run([python, __file__, *sys.argv[1:]], check=False).returncode
     print(f"The workbench needs Python 3.{OLDEST[1]} to 3.{NEWEST[1]}; this is {sys.version.split()[0]}. "
           "Install one of them, or: make PYTHON=/path/to/python3.12 demo", file=sys.stderr)  # fmt: skip
     return 1
@@ -119,7 +123,7 @@ def torch_backend(environment: "dict[str, str]") -> "list[str]":
 
 
 def install(environment: "dict[str, str]", backend: "list[str]") -> None:
-    command = [*uv(), "pip", "install", "--quiet", "-c", str(CONSTRAINTS), "-e", f"{ROOT}[all,dev]"]
+    command = [*uv(), "pip", "install", "--quiet", "-c", str(CONSTRAINTS), "-e", PROJECT]
     if subprocess.run([*command, *backend], env=environment, check=False).returncode:
         if not backend:
             raise SystemExit("the installation failed; what uv said is above")
