@@ -1,7 +1,7 @@
 """What every test gets: no address but loopback, a clean environment, and one event loop."""
 
+import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,12 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tests neither see this machine's settings nor leave files in the checkout."""
     for name in ("RUNS_DIR", "TRACKING_URI", "BENCHMARKS_DIR", "SIMULATOR_URL"):
         monkeypatch.delenv(f"WORKBENCH_{name}", raising=False)
     monkeypatch.setenv("WORKBENCH_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    yield
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +44,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recorded benchmarks at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store made once for all workers; copies of it save each test the migrations."""
+    tracking = pytest.importorskip("workbench.tracking.store", reason="the extra 'tracking' is not installed")
+    folder = tmp_path_factory.getbasetemp()
+    path = (folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder) / "mlflow-store" / "mlflow.db"
+    with tracking.connected(f"sqlite:///{path}"):
+        return path

@@ -156,4 +156,5 @@ def _make(path: Path, *, tell: Tell) -> None:
         with closing(sqlite3.connect(aside)) as database:
             database.execute("PRAGMA journal_mode=WAL")
         with explained(path, "make"):
+            aside.chmod(0o600)  # it will hold questions, prompts of examples and verdicts
             aside.replace(path)
