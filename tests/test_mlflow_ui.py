@@ -3,7 +3,11 @@
 import os
 import re
 import shutil
+import signal
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from workbench.stats.estimate import Estimate
 
 tracking = pytest.importorskip("workbench.tracking", reason="the extra 'tracking' is not installed")
 from workbench.tracking.store import connected  # noqa: E402
+from workbench.tracking.views import arms_page, arms_pages  # noqa: E402
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -110,7 +115,10 @@ def test_a_run_can_be_logged_through_a_server_with_its_artifacts(url: str, tmp_p
     run = log(run_folder(tmp_path / "runs" / "remote"), url)
     with connected(url) as client:
         assert {a.path for a in client.list_artifacts(run.run_id)} == {"report.html", "outcomes.parquet"}
-    assert run.url_hint == f"{url}/#/experiments/{run.experiment_id}/runs/{run.run_id}"
+    assert (
+        run.url_hint
+        == f"{url}/#/experiments/{run.experiment_id}/runs/{run.run_id}?workflowType=machine_learning"
+    )
 
 
 def test_the_arms_are_listed_below_their_run(page: Any, url: str, tmp_path: Path) -> None:
@@ -143,3 +151,39 @@ def test_the_report_is_among_the_artifacts(page: Any, url: str, tmp_path: Path) 
     page.get_by_text("report.html").first.click()
     page.frame_locator("iframe").get_by_role("heading", name=QUESTION).wait_for()
     page.screenshot(path=tmp_path / "artifacts.png")
+
+
+def test_the_server_ends_with_the_command_that_started_it(store: str) -> None:
+    psutil = pytest.importorskip("psutil")
+    command = [sys.executable, "-m", "workbench", "ui", "--port", str(free_port())]
+    with subprocess.Popen(
+        command, env=os.environ | {"WORKBENCH_TRACKING_URI": store}, stdout=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 30
+        children: list[Any] = []
+        while len(children) < 3 and time.monotonic() < deadline:  # a shell, the server and its worker
+            children = psutil.Process(process.pid).children(recursive=True)
+            time.sleep(0.05)
+        assert len(children) >= 3
+        process.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+
+
+def test_the_arms_view_is_a_table_with_numbers_the_best_first(page: Any, url: str, tmp_path: Path) -> None:
+    with connected(url) as client:
+        experiment_id = client.get_experiment_by_name("sizes").experiment_id
+    page.goto(arms_page(url, experiment_id))
+    page.get_by_role("link", name="large", exact=True).first.wait_for()
+    shown = page.inner_text("body")
+    assert shown.index("large") < shown.index("small")
+    for text in ("difference_points_low", "usd_per_1k_prompts", "12.5", "0.637"):
+        assert text in shown
+    page.screenshot(path=tmp_path / "arms.png")
+
+
+def test_the_command_that_opens_the_pages_knows_the_experiments(store: str) -> None:
+    with connected(store) as client:
+        pages = arms_pages(client, "http://127.0.0.1:1")
+    assert list(pages) == ["sizes"]
+    assert pages["sizes"].startswith("http://127.0.0.1:1/#/experiments/1/runs?workflowType=machine_learning&")

@@ -20,9 +20,13 @@ import pytest
 from workbench import outcomes
 from workbench.errors import ConfigError, StorageError, TrackingError
 from workbench.experiment.analyse import Analysis, ArmSummary, Comparison
+from workbench.routing import checkpoint
 from workbench.routing.baselines import Fixed
+from workbench.routing.registry import fit
+from workbench.routing.training_data import from_table
 from workbench.settings import Settings
 from workbench.stats.estimate import Estimate
+from workbench.types import Prompt
 
 tracking = pytest.importorskip("workbench.tracking", reason="the extra 'tracking' is not installed")
 from workbench.tracking.record import note  # noqa: E402
@@ -243,7 +247,7 @@ def test_names_of_arms_cannot_break_the_note() -> None:
     text = note(replace(ANALYSIS, arms=(hostile,)))
     assert "<script>" not in text
     row = text.splitlines()[-1]
-    assert row.startswith(r"| a\|b &lt;script&gt;x&lt;/script&gt; \[x\](javascript:y) |")
+    assert row.startswith(r"| a\|b &lt;script&gt;x&lt;/script&gt; \[x\](javascript:y)&emsp; |")
 
 
 def test_nothing_is_printed_and_the_making_is_told(
@@ -260,6 +264,16 @@ def test_the_store_is_absolute_and_artifacts_are_beside_it(tmp_path: Path) -> No
     relative = Settings(tracking_uri="sqlite:///sub/x.db")
     assert tracking.store_uri(relative) == f"sqlite:///{tmp_path / 'sub' / 'x.db'}"
     assert tracking.store_uri(Settings(tracking_uri="http://127.0.0.1:5000")) == "http://127.0.0.1:5000"
+
+
+def test_a_notebook_and_a_command_at_the_top_share_one_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    at_the_top = tracking.store_uri(Settings())
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert tracking.store_uri(Settings()) == at_the_top == f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
 @pytest.mark.slow
@@ -367,16 +381,37 @@ def test_a_taken_port_is_one_clear_error(uri: str) -> None:
             pass
 
 
+def card(**changes: Any) -> Any:
+    fields: dict[str, Any] = {
+        "name": "routers", "params": {"seed": 1}, "metrics": {"regret": 0.1}, "input_example": ["2 + 2?"],
+    }  # fmt: skip
+    return tracking.ModelCard(**(fields | changes))
+
+
+@pytest.fixture(scope="module")
+def controller(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a tiny controller that was fitted with torch."""
+    torch_train = pytest.importorskip("workbench.routing.train", reason="the extra 'torch' is not installed")
+    words = ["sum" if i % 2 else "poem" for i in range(16)]
+    rows = [
+        {"prompt_id": f"p{i}", "prompt": f"{word} {i}", "arm": model, "quality": quality, "cost_usd": usd}
+        for i, word in enumerate(words)
+        for model, quality, usd in (("sim/a", i % 2, 0.001), ("sim/b", 1 - i % 2, 0.002))
+    ]
+    config = torch_train.TrainConfig(n_members=1, max_epochs=2, n_hidden=4)
+    router = fit("controller", from_table(outcomes.validate(pd.DataFrame(rows))), config=config)
+    path = tmp_path_factory.mktemp("controller") / "router.ckpt"
+    checkpoint.save(router, path)
+    return path
+
+
 def test_a_router_comes_back_as_a_model_that_maps_prompts_to_decisions(
     uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow
 
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    logged = tracking.log_router(
-        Fixed("sim/a"), uri=uri, name="routers", params={"seed": 1}, metrics={"regret": 0.1},
-        input_example=["2 + 2?"], candidates=["sim/a", "sim/b"],
-    )  # fmt: skip
+    logged = tracking.log_router(Fixed("sim/a"), card(candidates=["sim/a", "sim/b"]), uri=uri)
     with connected(uri) as client:
         mlflow.set_tracking_uri(uri)
         model = mlflow.pyfunc.load_model(logged.model_uri)
@@ -387,6 +422,50 @@ def test_a_router_comes_back_as_a_model_that_maps_prompts_to_decisions(
     assert list(answer["propensity"]) == [1.0, 1.0]
 
 
+def test_a_trained_controller_decides_the_same_from_mlflow_without_pickle_and_in_silence(
+    controller: Path, uri: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "False")
+    logged = tracking.log_router(controller, card(), uri=uri)
+    assert capfd.readouterr() == ("", "")
+    with connected(uri):
+        mlflow.set_tracking_uri(uri)
+        model = mlflow.pyfunc.load_model(logged.model_uri)
+    texts = ["sum 3", "poem 4", "", "sum of a poem", "\u4f60\u597d"]
+    answer = model.predict(pd.DataFrame({"prompt": texts}))
+    router: Any = checkpoint.load(controller)
+    models = router.models.model_ids
+    decisions = [router.route(Prompt(str(n), text), models) for n, text in enumerate(texts)]
+    assert list(answer["model_id"]) == [decision.model_id for decision in decisions]
+    assert list(answer["predicted_quality"]) == [decision.predicted_quality for decision in decisions]
+
+
+def test_a_checkpoint_that_is_logged_again_is_the_same_model(controller: Path, uri: str) -> None:
+    first = tracking.log_router(controller, card(), uri=uri)
+    assert tracking.log_router(controller, card(), uri=uri) == first
+    other = tracking.log_router(Fixed("sim/a"), card(candidates=["sim/a"]), uri=uri)
+    assert other.model_id != first.model_id
+    with connected(uri) as client:
+        experiment_id = client.get_experiment_by_name("routers").experiment_id
+        assert len(client.search_logged_models([experiment_id])) == 2
+        assert len(client.search_runs([experiment_id])) == 2
+
+
+def test_a_model_is_found_from_the_run_that_measured_it(controller: Path, folder: Path, uri: str) -> None:
+    run = log(folder, uri)
+    logged = tracking.log_router(controller, card(name="sizes"), uri=uri, run=run)
+    again = tracking.log_router(controller, card(name="sizes"), uri=uri, run=run)
+    assert logged.run_id == run.run_id
+    assert again == logged
+    with connected(uri) as client:
+        parent, model = client.get_run(run.run_id), client.get_logged_model(logged.model_id)
+        assert [output.model_id for output in parent.outputs.model_outputs] == [logged.model_id]
+        assert model.source_run_id == run.run_id
+        assert parent.data.metrics["regret"] == 0.1
+
+
 def test_a_router_without_models_needs_candidates(uri: str) -> None:
     with pytest.raises(ConfigError, match="name its candidates"):
-        tracking.log_router(Fixed("sim/a"), uri=uri, name="r", params={}, metrics={}, input_example=["x"])
+        tracking.log_router(Fixed("sim/a"), card(), uri=uri)

@@ -20,13 +20,14 @@ except ModuleNotFoundError as exc:
     raise MissingExtraError("tracking", "tracking with MLflow") from exc
 
 from workbench.tracking.record import RunRecord
-from workbench.tracking.router_model import LoggedRouter, log_router
+from workbench.tracking.router_model import LoggedRouter, ModelCard, log_router
 from workbench.tracking.runs import TrackedRun, add_artifact, is_pending, log_experiment, sync, tracked
 from workbench.tracking.server import open_ui, ui_command
 from workbench.tracking.store import store_uri
 
 __all__ = [
     "LoggedRouter",
+    "ModelCard",
     "RunRecord",
     "TrackedRun",
     "add_artifact",

@@ -5,7 +5,7 @@ import html
 import json
 import math
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,13 +15,14 @@ import pandas as pd
 from workbench import outcomes
 from workbench.errors import ConfigError, DataError
 from workbench.experiment.analyse import Analysis, ArmSummary, Comparison
+from workbench.experiment.result_table import HEADER, rows
 from workbench.redaction import refuse_secrets
 from workbench.stats.estimate import Estimate
 
 _NOTE_ROWS = 40
 _GIT_LIMIT_S = 5
 _DIGEST = 16
-"""Characters of the data's SHA-256: enough to tell tables apart, and MLflow takes at most 36."""
+"""Characters of a SHA-256: enough to tell tables apart, and MLflow takes at most 36."""
 _KEY_CHARACTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. /:")
 _MAX_KEY, _MAX_VALUE = 250, 6000
 
@@ -125,14 +126,13 @@ def note(analysis: Analysis) -> str:
     """The question, the verdicts and the result table, in the Markdown that MLflow shows on a run's page."""
     verdicts = [f"- {_cell(comparison.verdict)}" for comparison in analysis.comparisons]
     warnings = [f"> {_cell(warning)}\n" for warning in analysis.warnings]
-    header = "| arm | quality | USD per 1,000 prompts | latency p50 / p95 | errors |\n|---|---|---|---|---|"
-    rows = [_note_row(arm, control=analysis.control) for arm in analysis.arms[:_NOTE_ROWS]]
-    rest = len(analysis.arms) - len(rows)
-    more = f"\n{rest} more arms are in the report." if rest > 0 else ""
+    shown = [HEADER, (":---",) * len(HEADER), *rows(analysis)[:_NOTE_ROWS]]
+    rest = len(analysis.arms) - _NOTE_ROWS
+    more = f"\n\n{rest} more arms are in the report." if rest > 0 else ""
     parts = [
         f"**{_cell(analysis.question)}**",
         "\n".join(verdicts[:_NOTE_ROWS]),
-        "\n".join([header, *rows]) + more,
+        "\n".join(map(_note_row, shown)) + more,
     ]
     return "\n\n".join(part for part in [*parts, "\n".join(warnings)] if part)
 
@@ -151,11 +151,8 @@ def _arm(arm: ArmSummary, analysis: Analysis, *, shared: Mapping[str, str]) -> A
     comparison = next((c for c in analysis.comparisons if c.arm == arm.arm), None)
     metrics = _arm_metrics(arm) | (_comparison_metrics(comparison) if comparison else {})
     numbers, skipped = finite(metrics)
-    tags = (
-        dict(shared)
-        | skipped
-        | {"arm": arm.arm, "role": "control" if arm.arm == analysis.control else "treatment"}
-    )
+    role = "control" if arm.arm == analysis.control else "treatment"
+    tags = dict(shared) | skipped | {"arm": arm.arm, "role": role, "finding": role}
     if comparison is not None:
         tags |= {"verdict": comparison.verdict, "finding": comparison.finding, "control": comparison.control}
         tags |= {"mlflow.note.content": _cell(comparison.verdict)}
@@ -198,11 +195,20 @@ def finite(metrics: Mapping[str, float | None]) -> tuple[dict[str, float], dict[
     """The metrics that are numbers, and a tag that names the others.
 
     MLflow stores NaN as 0 and infinity as 1.8e308, and its pages show them as such: they are left out.
+    The pages show all digits, so six are kept; `analysis.json` has the rest.
     """
     known = {name: float(value) for name, value in metrics.items() if value is not None}
-    numbers = {name: value for name, value in known.items() if math.isfinite(value)}
+    numbers = {name: _shown(value) for name, value in known.items() if math.isfinite(value)}
     skipped = ", ".join(f"{name} ({value})" for name, value in known.items() if name not in numbers)
     return numbers, {"workbench.not_finite": skipped} if skipped else {}
+
+
+def _shown(number: float) -> float:
+    """
+    >>> _shown(0.9472222222222222), _shown(1234567.0)
+    (0.947222, 1234567.0)
+    """
+    return number if number.is_integer() else float(f"{number:.6g}")
 
 
 def _total(analysis: Analysis) -> float | None:
@@ -214,13 +220,9 @@ def _verdicts(analysis: Analysis) -> str:
     return "; ".join(f"{c.arm} {c.finding}" for c in analysis.comparisons) or "nothing was compared"
 
 
-def _note_row(arm: ArmSummary, *, control: str) -> str:
-    name = f"{_cell(arm.arm)}{' (control)' if arm.arm == control else ''}"
-    quality = f"{arm.quality.value:.3f} [{arm.quality.low:.3f}, {arm.quality.high:.3f}]"
-    cost = "no price" if arm.usd_per_1k_prompts is None else f"{arm.usd_per_1k_prompts:.4f}"
-    latencies = (arm.latency_p50_s, arm.latency_p95_s)
-    latency = " / ".join("-" if latency is None else f"{latency:.2f} s" for latency in latencies)
-    return f"| {name} | {quality} | {cost} | {latency} | {arm.n_errors} |"
+def _note_row(cells: Sequence[str]) -> str:
+    """A line of a Markdown table. MLflow's pages put no space between columns, so the cells end in one."""
+    return f"| {' | '.join(cell if cell == ':---' else f'{_cell(cell)}&emsp;' for cell in cells)} |"
 
 
 def _cell(text: str) -> str:
@@ -239,7 +241,7 @@ def _provenance(folder: Path, dataset: DatasetRecord) -> dict[str, str]:
     }
     spec = folder / "spec.yaml"
     if spec.is_file():
-        tags["workbench.spec_digest"] = _sha256(spec)
+        tags["workbench.spec_digest"] = _sha256(spec)[:_DIGEST]
     commit = _git("rev-parse", "HEAD")
     if commit is not None:
         tags |= {

@@ -1,5 +1,6 @@
 """A trained router as an MLflow model: its checkpoint, loaded by our own code, and no pickle anywhere."""
 
+import hashlib
 import json
 import re
 import tempfile
@@ -13,7 +14,8 @@ from typing import Any
 
 import mlflow.pyfunc
 import pandas as pd
-from mlflow.entities import LoggedModelOutput, Metric, Param
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Param
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
@@ -22,15 +24,16 @@ from workbench.redaction import refuse_secrets
 from workbench.routing import checkpoint
 from workbench.routing.base import Router
 from workbench.routing.decide import Predictor
-from workbench.storage import read_bytes, write_text
+from workbench.storage import read_bytes, write_bytes, write_text
 from workbench.tracking.record import checked_params, finite
-from workbench.tracking.runs import experiment_named
-from workbench.tracking.store import Tell, connected
+from workbench.tracking.runs import TrackedRun, experiment_named
+from workbench.tracking.store import Tell, connected, quiet
 from workbench.types import Prompt
 
 _NOT_IN_NAMES = re.compile(r"[/:.%\"']+")
 _CHECKPOINT = "router.ckpt"
 _CANDIDATES = "candidates.json"
+_SHA256 = "checkpoint_sha256"
 _SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.string, "prompt")]),
     outputs=Schema(
@@ -45,6 +48,21 @@ _SIGNATURE = ModelSignature(
 
 
 @dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What MLflow is told about a router.
+
+    `name` is the MLflow experiment. `candidates` are the models to choose from, by default those that the
+    router was fitted on; `input_example` are prompts.
+    """
+
+    name: str
+    params: Mapping[str, str | int | float]
+    metrics: Mapping[str, float]
+    input_example: Sequence[str]
+    candidates: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LoggedRouter:
     """Where a router is in a tracking store; `model_uri` is what `mlflow.pyfunc.load_model` takes."""
 
@@ -55,58 +73,43 @@ class LoggedRouter:
 
 def log_router(
     router: Router | Path,
+    card: ModelCard,
     *,
     uri: str,
-    name: str,
-    params: Mapping[str, str | int | float],
-    metrics: Mapping[str, float],
-    input_example: Sequence[str],
-    candidates: Sequence[str] = (),
+    run: TrackedRun | None = None,
     tell: Tell | None = None,
 ) -> LoggedRouter:
-    """Keep a router, or the checkpoint at a path, as a model of the MLflow experiment `name`.
+    """Keep a router, or the checkpoint at a path, as an MLflow model: of `run`, or else of a run of its own.
 
     `mlflow.pyfunc.load_model(model_uri).predict` maps a table with a column `prompt` to one with
-    `model_id`, `propensity`, `predicted_quality` and `predicted_cost_usd`. `candidates` are the models to
-    choose from, by default those that the router was fitted on; `input_example` are prompts.
+    `model_id`, `propensity`, `predicted_quality` and `predicted_cost_usd`. The same checkpoint again is
+    the same model: it is not kept twice, and `run` is linked to it.
 
     Raises:
         ConfigError: a parameter looks like a secret, or there are no candidates.
         CheckpointError: the checkpoint cannot be read.
         TrackingError: the store did not take the model.
     """
-    router = checkpoint.load(router) if isinstance(router, Path) else router
-    chosen = list(candidates) or _known_models(router)
-    texts = checked_params({"router": router.name, **params})
-    numbers, _ = finite(metrics)
-    refuse_secrets({"name": name}, what="tracked")
+    name = (checkpoint.load(router) if isinstance(router, Path) else router).name
+    refuse_secrets({"name": card.name}, what="tracked")
     with tempfile.TemporaryDirectory(prefix="router-") as folder:
-        saved = _save(router, Path(folder), candidates=chosen, input_example=input_example)
+        saved = _save(router, Path(folder), card)
+        content = saved / "data" / "router" / _CHECKPOINT
+        texts = checked_params(
+            {"router": name, **card.params, _SHA256: hashlib.sha256(content.read_bytes()).hexdigest()}
+        )
         with connected(uri, tell=tell) as client:
-            experiment_id = experiment_named(client, name, uri=uri)
-            run = client.create_run(
-                experiment_id, run_name=f"{router.name} {time.strftime('%Y-%m-%d %H:%M')}"
-            )
-            run_id = str(run.info.run_id)
-            model = client.create_logged_model(
-                experiment_id,
-                name=_NOT_IN_NAMES.sub("-", router.name),
-                source_run_id=run_id,
-                params=texts,
-                model_type="router",
-            )
-            client.log_model_artifacts(model.model_id, str(saved))
-            client.finalize_logged_model(model.model_id, "READY")
-            now_ms = int(time.time() * 1000)
-            client.log_batch(
-                run_id,
-                [Metric(key, value, now_ms, 0, model_id=model.model_id) for key, value in numbers.items()],
-                [Param(key, value) for key, value in texts.items()],
-            )
-            client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-            client.log_artifact(run_id, str(saved / "data" / "router" / _CHECKPOINT))
-            client.set_terminated(run_id)
-    return LoggedRouter(run_id, str(model.model_id), f"models:/{model.model_id}")
+            experiment_id = run.experiment_id if run else experiment_named(client, card.name, uri=uri)
+            known = _known_model(client, experiment_id, texts[_SHA256])
+            if known is not None and run is None:
+                return _logged(known, str(known.source_run_id))
+            run_id = run.run_id if run else _new_run(client, experiment_id, name, texts)
+            model = known or _new_model(client, experiment_id, run_id, name, texts, saved)
+            _link(client, run_id, model, metrics=finite(card.metrics)[0])
+            client.log_artifact(run_id, str(content))
+            if run is None:
+                client.set_terminated(run_id)
+    return _logged(model, run_id)
 
 
 class RoutedTable:
@@ -142,14 +145,69 @@ def _load_pyfunc(data_path: str) -> RoutedTable:
     return RoutedTable(checkpoint.load(folder / _CHECKPOINT), candidates)
 
 
-def _save(router: Router, folder: Path, *, candidates: Sequence[str], input_example: Sequence[str]) -> Path:
+def _known_model(client: MlflowClient, experiment_id: str, sha256: str) -> LoggedModel | None:
+    """The whole model of this checkpoint that the experiment has; None: it has none."""
+    found = client.search_logged_models([experiment_id], filter_string=f"params.{_SHA256} = '{sha256}'")
+    return next((model for model in found if model.status == LoggedModelStatus.READY), None)
+
+
+def _new_run(client: MlflowClient, experiment_id: str, name: str, params: Mapping[str, str]) -> str:
+    run = client.create_run(experiment_id, run_name=f"{name} {time.strftime('%Y-%m-%d %H:%M')}")
+    client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in params.items()])
+    return str(run.info.run_id)
+
+
+def _new_model(
+    client: MlflowClient, experiment_id: str, run_id: str, name: str, params: dict[str, str], saved: Path
+) -> LoggedModel:
+    model = client.create_logged_model(
+        experiment_id,
+        name=_NOT_IN_NAMES.sub("-", name),
+        source_run_id=run_id,
+        params=params,
+        model_type="router",
+    )
+    client.log_model_artifacts(model.model_id, str(saved))
+    client.set_logged_model_tags(model.model_id, {"mlflow.note.content": _note(model.model_id)})
+    return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+
+def _note(model_id: str) -> str:
+    return (
+        "Maps a table with the column `prompt` to one with `model_id` (where to send it), `propensity`, "
+        f'`predicted_quality` and `predicted_cost_usd`: `mlflow.pyfunc.load_model("models:/{model_id}").'
+        "predict(table)`. It is a checkpoint that the workbench reads; nothing is unpickled."
+    )
+
+
+def _link(client: MlflowClient, run_id: str, model: LoggedModel, *, metrics: Mapping[str, float]) -> None:
+    """Make the model an output of the run, with its metrics, unless it is one."""
+    outputs = client.get_run(run_id).outputs
+    if model.model_id in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
+        return
+    now_ms = int(time.time() * 1000)
+    numbers = [Metric(key, value, now_ms, 0, model_id=model.model_id) for key, value in metrics.items()]
+    client.log_batch(run_id, numbers)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+
+
+def _logged(model: LoggedModel, run_id: str) -> LoggedRouter:
+    return LoggedRouter(run_id, str(model.model_id), f"models:/{model.model_id}")
+
+
+def _save(router: Router | Path, folder: Path, card: ModelCard) -> Path:
     """The folder of the MLflow model: our checkpoint, and who loads it."""
     content = folder / "router"
     content.mkdir()
-    checkpoint.save(router, content / _CHECKPOINT)
+    if isinstance(router, Path):
+        write_bytes(content / _CHECKPOINT, read_bytes(router, purpose="router"))
+        router = checkpoint.load(router)
+    else:
+        checkpoint.save(router, content / _CHECKPOINT)
+    candidates = list(card.candidates) or _known_models(router)
     write_text(content / _CANDIDATES, json.dumps(candidates))
     saved = folder / "model"
-    with warnings.catch_warnings():  # MLflow compares an index of pandas with a range
+    with quiet(), warnings.catch_warnings():  # MLflow compares an index of pandas with a range
         warnings.filterwarnings("ignore", message="Operation with range is deprecated")
         mlflow.pyfunc.save_model(
             saved,
@@ -157,7 +215,7 @@ def _save(router: Router, folder: Path, *, candidates: Sequence[str], input_exam
             data_path=str(content),
             mlflow_model=Model(),
             signature=_SIGNATURE,
-            input_example=pd.DataFrame({"prompt": list(input_example)}),
+            input_example=pd.DataFrame({"prompt": list(card.input_example)}),
             pip_requirements=[f"workbench[tracking,torch]=={version('workbench')}"],
         )
     return saved

@@ -30,13 +30,19 @@ from workbench.redaction import holds_secret, without_password
 from workbench.storage import locked, read_bytes, write_text
 from workbench.tracking.record import DatasetRecord, RunRecord, make_record
 from workbench.tracking.store import Tell, artifact_root, connected
+from workbench.tracking.views import run_page, save_view
 
 _SPOOL = "tracking.json"
-_ARTIFACTS = ("report.html", "analysis.json", "outcomes.parquet", "spec.yaml", "notebook.ipynb")
+_ARTIFACTS = (
+    "report.html",
+    "analysis.json",
+    "leaderboard.csv",
+    "outcomes.parquet",
+    "spec.yaml",
+    "notebook.ipynb",
+)
 _TEXT_ARTIFACTS = {".html", ".json", ".yaml", ".ipynb", ".svg", ".csv", ".txt", ".md"}
 _RECORD_TAG = "workbench.record_id"
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Without it MLflow guesses, and opens the pages for traces of agents."""
 _BATCH = 100
 """MLflow takes at most 100 params and 100 tags at once (and 1,000 metrics)."""
 _COLUMN_TYPES = {"string": DataType.string, "float64": DataType.double, "Int64": DataType.long}
@@ -164,6 +170,7 @@ def _send(folder: Path, record: RunRecord, *, uri: str, tell: Tell | None) -> Tr
     try:
         with connected(uri, tell=tell) as client:
             experiment_id = experiment_named(client, record.name, uri=uri)
+            save_view(client, experiment_id)
             run_id = _log(client, experiment_id, record, folder=folder)
     except TrackingError as exc:
         _write_spool(folder, record, run=None, reason=str(exc))
@@ -207,7 +214,7 @@ def _log(client: MlflowClient, experiment_id: str, record: RunRecord, *, folder:
     _update(client, parent, metrics=record.metrics, params=record.params, tags=tags)
     dataset = _dataset_input(record.dataset)
     client.log_inputs(run_id, [dataset])
-    for arm in record.arms:
+    for arm in reversed(record.arms):  # MLflow lists the last one first
         child = known.get(arm.arm) or _create(client, experiment_id, record, arm=arm.arm, parent_id=run_id)
         _update(client, child, metrics=arm.metrics, params=record.params, tags=arm.tags)
         client.log_inputs(child.info.run_id, [dataset])
@@ -311,7 +318,7 @@ def _folder_name(name: str) -> str:
 
 
 def _url_hint(uri: str, experiment_id: str, run_id: str) -> str:
-    page = f"/#/experiments/{experiment_id}/runs/{run_id}"
     if uri.startswith(("http://", "https://")):
-        return f"{without_password(uri).rstrip('/')}{page}"
-    return f"http://127.0.0.1:5000{page} after: mlflow ui --backend-store-uri {without_password(uri)}"
+        return run_page(without_password(uri), experiment_id, run_id)
+    page = run_page("http://127.0.0.1:5000", experiment_id, run_id)
+    return f"{page} after: mlflow ui --backend-store-uri {without_password(uri)}"

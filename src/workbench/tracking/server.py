@@ -7,16 +7,19 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workbench.errors import ConfigError, TrackingError
 from workbench.redaction import without_password
 from workbench.tracking.store import Tell, artifact_root, connected
+from workbench.tracking.views import arms_pages
 
 _HOST = "127.0.0.1"
 _STOP_LIMIT_S = 5.0
+_WATCH = 'read -r _; trap "" TERM; kill -TERM 0; sleep 5; kill -KILL 0'
+"""Waits for our end, which closes its input however it comes (a SIGKILL too), and ends its own group."""
 _ENVIRONMENT = {
     # Without these a server is 10 to 15 processes and 1.5 to 2.6 GB, and needs a minute to start.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -27,10 +30,11 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True)
 class OpenUi:
-    """A running server; `wait` blocks until it ends."""
+    """A running server; `wait` blocks until it ends. `pages` are its experiments' addresses, by name."""
 
     url: str
     process: "subprocess.Popen[bytes]"
+    pages: dict[str, str] = field(default_factory=dict)
 
     def wait(self) -> int:
         """The exit status of the server, once it has one."""
@@ -65,20 +69,41 @@ def open_ui(
     say = tell or (lambda line: None)
     command = ui_command(uri, port)
     _refuse_taken(port)
-    with connected(uri, tell=tell):
-        pass
     url = f"http://{_HOST}:{port}"
+    with connected(uri, tell=tell) as client:
+        pages = arms_pages(client, url)
     say(f"starting the MLflow pages on {url} (up to 20 s)")
-    process = subprocess.Popen(  # noqa: S603 - our own command
-        command, env=os.environ | _ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
+    with _server(command) as process:
         _await_ready(process, url, limit_s=ready_limit_s)
         say(f"MLflow is ready on {url}")
-        yield OpenUi(url, process)
-    finally:
-        _end(process)
+        yield OpenUi(url, process, pages)
+
+
+@contextmanager
+def _server(command: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """The server, in a process group that ends with the block, or with this process however it ends."""
+    with (
+        _watched_group() as group,
+        subprocess.Popen(  # noqa: S603 - our own command
+            command, env=os.environ | _ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            process_group=group,
+        ) as process,
+    ):  # fmt: skip
+        try:
+            yield process
+        finally:
+            _end(process, group)
+
+
+@contextmanager
+def _watched_group() -> Iterator[int]:
+    """A process group with a shell in it that ends the group when this process is gone."""
+    command = ["/bin/sh", "-c", _WATCH]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0) as watch:  # noqa: S603 - fixed
+        try:
+            yield watch.pid
+        finally:
+            watch.kill()
 
 
 def _refuse_taken(port: int) -> None:
@@ -105,10 +130,10 @@ def _await_ready(process: "subprocess.Popen[bytes]", url: str, *, limit_s: float
     raise TrackingError(f"the MLflow server was not ready on {url} within {limit_s:.0f} s")
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End the server's whole group: its workers too."""
+def _end(process: "subprocess.Popen[bytes]", group: int) -> None:
+    """End the server and its workers, at once if they do not heed."""
     for signum in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signum)
+            os.killpg(group, signum)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=_STOP_LIMIT_S)

@@ -35,8 +35,8 @@ _CREATION_LIMIT_S = 120.0
 
 
 def store_uri(settings: Settings) -> str:
-    """The absolute URI of the tracking store: that of the settings, else `mlflow.db` in this folder."""
-    uri = settings.tracking_uri or "sqlite:///mlflow.db"
+    """The absolute URI of the tracking store: that of the settings, else `mlflow.db` of the project."""
+    uri = settings.tracking_uri or f"sqlite:///{project_dir() / 'mlflow.db'}"
     path = sqlite_path(uri)
     return uri if path is None else f"sqlite:///{path}"
 
