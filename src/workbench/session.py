@@ -16,7 +16,7 @@ from workbench.experiment.run import mark_interrupted, repair_journal, run, set_
 from workbench.experiment.spec import ExperimentSpec, load_spec, load_training_spec
 from workbench.experiment.training import Training, train
 from workbench.publication import Published, Tell, publish, publish_router
-from workbench.settings import Settings, experiments_dir, notebooks_dir
+from workbench.settings import Settings, experiments_dir, notebooks_dir, project_dir
 from workbench.storage import read_bytes
 
 if TYPE_CHECKING:
@@ -116,9 +116,17 @@ def prepare(spec: ExperimentSpec, *, fresh: bool = False, repair: bool = False) 
 
 
 def notebook_of(spec: ExperimentSpec) -> Path:
-    """The notebook that a spec names: beside it, or one that comes with the package."""
+    """The notebook that a spec names: beside it, elsewhere in the project, or one that comes with us.
+
+    Raises:
+        ConfigError: it is somewhere else; someone else's spec is not to run whatever this machine has.
+    """
     beside = spec.folder / spec.notebook
-    return beside if beside.exists() else notebooks_dir() / spec.notebook
+    notebook = (beside if beside.exists() else notebooks_dir() / spec.notebook).resolve()
+    homes = (spec.folder, project_dir(), notebooks_dir())
+    if notebook.suffix != ".ipynb" or not any(notebook.is_relative_to(home.resolve()) for home in homes):
+        raise ConfigError(f"notebook {spec.notebook!r} is not an .ipynb in {project_dir()}; move it there")
+    return notebook
 
 
 def sync(folder: Path) -> None:

@@ -82,7 +82,24 @@ class FoldRouter:
 
 
 def needed_experiments(spec: ExperimentSpec | TrainingSpec) -> list[Path]:
-    """The experiments whose outcomes this one learns from or replays: they are run before it."""
+    """The experiments whose outcomes this one learns from or replays: they are run before it.
+
+    Raises:
+        ConfigError: one of them needs this one in its turn.
+    """
+    needed = _named_experiments(spec)
+    seen, waiting = set(), [path.resolve() for path in needed]
+    while waiting:
+        path = waiting.pop()
+        if path == spec.file:
+            raise ConfigError(f"{spec.file} learns from itself, by way of the experiments it names")
+        if path not in seen:
+            seen.add(path)
+            waiting += [other.resolve() for other in _named_experiments(load_spec(path))]
+    return needed
+
+
+def _named_experiments(spec: ExperimentSpec | TrainingSpec) -> list[Path]:
     if isinstance(spec, TrainingSpec):
         tables: list[TableSpec | None] = [spec.fit_on]
     else:

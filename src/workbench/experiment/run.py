@@ -28,7 +28,7 @@ from workbench.experiment.running import RunningComparisons
 from workbench.experiment.spec import ExperimentSpec, load_spec
 from workbench.providers.simulator import Simulator
 from workbench.settings import Settings
-from workbench.storage import locked, read_bytes, set_aside, writable_folder, write_text
+from workbench.storage import folder_inside, locked, read_bytes, set_aside, writable_folder, write_text
 from workbench.types import Completion, Decision, Outcome
 
 _JOURNAL = "journal.jsonl"
@@ -71,10 +71,10 @@ async def run(
         LockedError: another process is running this experiment.
     """
     settings = settings or Settings()
-    for path in needed_experiments(spec):
-        await run(load_spec(path), settings=settings, observer=observer)
     with _alone(spec, settings) as folder:
-        writable_folder(folder)
+        writable_folder(folder)  # before anything is paid for, also by the experiments that this one needs
+        for path in needed_experiments(spec):
+            await run(load_spec(path), settings=settings, observer=observer)
         plan = make_plan(spec, settings)
         content = read_journal(folder / _JOURNAL)
         execution = _Execution(plan, folder, content, observer or (lambda progress: None))
@@ -115,7 +115,7 @@ def mark_interrupted(spec: ExperimentSpec, settings: Settings) -> None:
 @contextmanager
 def _alone(spec: ExperimentSpec, settings: Settings) -> Iterator[Path]:
     """The folder of the run, which no other process may touch while the block runs."""
-    folder = settings.runs_dir / spec.name
+    folder = folder_inside(settings.runs_dir, spec.name, what="experiment")
     busy = f"another process is running {spec.name!r} in {folder}; wait for it to end, or stop it"
     with locked(settings.runs_dir / f".{spec.name}.lock", busy=busy):
         yield folder
