@@ -59,6 +59,7 @@ async def test_a_key_comes_from_the_argument_the_environment_or_a_file(
         monkeypatch.setenv("GROQ_API_KEY", CANARY)
     if where == "file":
         Path(".env").write_text(f"GROQ_API_KEY={CANARY}\n")
+        Path(".env").chmod(0o600)
     settings = {"key": Secret(CANARY)} if where == "argument" else {}
     async with FaultServer("ok") as server:
         await header_sent("groq", server.url, **settings)

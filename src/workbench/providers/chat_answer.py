@@ -4,13 +4,22 @@ Nothing in this protocol numbers the events of a stream, so that one sent twice 
 model that repeats itself.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 
 from workbench.errors import EmptyCompletionError, ProviderError, ServerError
 from workbench.providers.gathered import Counted, Gathered
-from workbench.providers.json_body import JsonObject, count_of, object_of, objects_of, text_of
+from workbench.providers.json_body import (
+    JsonObject,
+    count_of,
+    is_encodable,
+    number_of,
+    object_of,
+    objects_of,
+    text_of,
+)
 from workbench.providers.status import complaint_in
-from workbench.types import FinishReason
+from workbench.types import FinishReason, TokenLogprob
 
 FINISH: Mapping[str, FinishReason] = {
     "stop": "stop",
@@ -20,6 +29,7 @@ FINISH: Mapping[str, FinishReason] = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
 }
+_MOST_ALTERNATIVES = 64
 
 
 class ChatAnswer:
@@ -27,6 +37,7 @@ class ChatAnswer:
 
     def __init__(self, gathered: Gathered) -> None:
         self._gathered = gathered
+        self._calls: list[tuple[int, str]] = []
 
     def take_whole(self, body: JsonObject) -> None:
         """Take the body of an answer that was not streamed.
@@ -43,7 +54,7 @@ class ChatAnswer:
         if message is None:
             raise self._gathered.failure(EmptyCompletionError, "the answer's choice has no message")
         self._take_message(message)
-        self._take_finish(choices[0])
+        self._take_choice(choices[0])
 
     def take_event(self, event: JsonObject) -> None:
         """Take one chunk of a stream.
@@ -56,26 +67,20 @@ class ChatAnswer:
             if choice.get("index", 0) == 0:
                 if (delta := object_of(choice, "delta")) is not None:
                     self._take_message(delta)
-                self._take_finish(choice)
+                self._take_choice(choice)
 
     def _take_head(self, body: JsonObject) -> None:
         self._gathered.served_by(text_of(body, "model"), answer_id=text_of(body, "id"))
-        usage = object_of(body, "usage")
+        # Groq tells the usage of a stream in a field of its own as well: https://console.groq.com/docs/api-reference
+        usage = object_of(body, "usage") or object_of(object_of(body, "x_groq") or {}, "usage")
         if usage:
-            read = object_of(usage, "prompt_tokens_details") or {}
-            written = object_of(usage, "completion_tokens_details") or {}
-            self._gathered.counted = Counted(
-                count_of(usage, "prompt_tokens"),
-                count_of(usage, "completion_tokens"),
-                count_of(read, "cached_tokens"),
-                count_of(written, "reasoning_tokens"),
-            )
+            self._gathered.counted = _counted(usage)
 
     def _take_message(self, message: JsonObject) -> None:
-        self._gathered.add_reasoning(
-            text_of(message, "reasoning_content") or text_of(message, "reasoning") or ""
-        )
-        content = _content(message)
+        """Reasoning goes by two names: DeepSeek's `reasoning_content` and OpenRouter's `reasoning`."""
+        thoughts, content = _thoughts_and_text(message)
+        thoughts = text_of(message, "reasoning_content") or text_of(message, "reasoning") or thoughts
+        self._gathered.add_reasoning(thoughts)
         if not content and (refusal := text_of(message, "refusal")):
             self._gathered.add_refusal(refusal)
         self._gathered.add_text(content)
@@ -84,15 +89,30 @@ class ChatAnswer:
 
     def _take_tool_call(self, call: JsonObject, position: int) -> None:
         function = object_of(call, "function") or {}
-        index = count_of(call, "index")
+        index, call_id = count_of(call, "index"), text_of(call, "id") or ""
+        arguments = text_of(function, "arguments")
+        if arguments is None and (spelt := object_of(function, "arguments")) is not None:
+            arguments = json.dumps(spelt)  # Cloudflare's and older servers' form
         self._gathered.add_tool_call(
-            position if index is None else index,
-            call_id=text_of(call, "id") or "",
+            self._place_of(position if index is None else index, call_id),
+            call_id=call_id,
             name=text_of(function, "name") or "",
-            arguments=text_of(function, "arguments") or "",
+            arguments=arguments or "",
         )
 
-    def _take_finish(self, choice: JsonObject) -> None:
+    def _place_of(self, index: int, call_id: str) -> int:
+        """Which call this is a piece of: some servers give all calls the index 0, but another id each."""
+        known = [place for place, (number, _) in enumerate(self._calls) if number == index]
+        if known and call_id in ("", self._calls[known[-1]][1]):
+            return known[-1]
+        self._calls.append((index, call_id))
+        return len(self._calls) - 1
+
+    def _take_choice(self, choice: JsonObject) -> None:
+        for kind in ("content", "refusal"):
+            for token in objects_of(object_of(choice, "logprobs") or {}, kind):
+                if (logprob := token_logprob(token)) is not None:
+                    self._gathered.add_logprob(logprob)
         finish = text_of(choice, "finish_reason")
         if choice.get("error"):
             raise self._gathered.refusal(complaint_in(choice))
@@ -105,9 +125,46 @@ class ChatAnswer:
         return self._gathered.failure(ServerError, "the model failed while it answered")
 
 
-def _content(message: JsonObject) -> str:
-    """The text of a message: a string, or the text parts of a list."""
+def token_logprob(token: JsonObject) -> TokenLogprob | None:
+    """A token and its log-probability, as OpenAI's protocols write them; None: it is not that."""
+    text, logprob = text_of(token, "token"), number_of(token, "logprob")
+    if text is None or logprob is None or not is_encodable(text):
+        return None
+    others = ((text_of(one, "token"), number_of(one, "logprob")) for one in objects_of(token, "top_logprobs"))
+    top = ((name, number) for name, number in others if name is not None and number is not None)
+    return TokenLogprob(text, logprob, tuple(one for one in top if is_encodable(one[0]))[:_MOST_ALTERNATIVES])
+
+
+def _counted(usage: JsonObject) -> Counted:
+    """What is in the total and neither read nor written was written out of sight, and is billed.
+
+    xAI and Google do not count a model's thoughts as `completion_tokens`; others do.
+    """
+    read = object_of(usage, "prompt_tokens_details") or {}
+    written = object_of(usage, "completion_tokens_details") or {}
+    prompt, completion = count_of(usage, "prompt_tokens"), count_of(usage, "completion_tokens")
+    total, reasoning = count_of(usage, "total_tokens"), count_of(written, "reasoning_tokens")
+    if prompt is not None and completion is not None and total is not None and total > prompt + completion:
+        reasoning = reasoning or total - prompt - completion
+        completion = total - prompt
+    cached = count_of(read, "cached_tokens")
+    if cached is None:  # DeepSeek's name for it: https://api-docs.deepseek.com/guides/kv_cache
+        cached = count_of(usage, "prompt_cache_hit_tokens")
+    return Counted(prompt, completion, cached, reasoning, count_of(read, "cache_write_tokens"))
+
+
+def _thoughts_and_text(message: JsonObject) -> tuple[str, str]:
+    """The content of a message: a string, or a list of parts; Mistral has thoughts among those.
+
+    Source: https://docs.mistral.ai/capabilities/reasoning/
+    """
     parts = objects_of(message, "content")
-    if parts:
-        return "".join(text_of(part, "text") or "" for part in parts if text_of(part, "type") == "text")
-    return text_of(message, "content") or ""
+    if not parts:
+        return "", text_of(message, "content") or ""
+    thinking = [part for part in parts if text_of(part, "type") == "thinking"]
+    thoughts = "".join(_texts(objects_of(part, "thinking")) for part in thinking)
+    return thoughts, _texts(parts)
+
+
+def _texts(parts: Sequence[JsonObject]) -> str:
+    return "".join(text_of(part, "text") or "" for part in parts if text_of(part, "type") == "text")

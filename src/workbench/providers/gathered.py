@@ -142,7 +142,7 @@ class Gathered:
 
     def add_logprob(self, token: TokenLogprob) -> None:
         """Add the log-probability of the answer's next token."""
-        self._measured(token.token)
+        self._measured(token.token or " ")
         self._logprobs.append(token)
 
     def finish(self, reason: FinishReason, raw: str) -> None:

@@ -41,7 +41,9 @@ from workbench.settings import Secret
 MAX_BODY_BYTES = 16 * 2**20
 """Cap on a decoded body, and on one event of a stream."""
 
-_REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-goog-request-id", "apim-request-id")
+_REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id")
+"""OpenAI's and most others', Anthropic's, Azure's."""
+
 _PIECE_BYTES = 2**20
 _DRAIN_BYTES = 64 * 2**10
 _LIBRARY_ERRORS = (

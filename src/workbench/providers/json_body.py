@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from workbench.errors import ConfigError
+
 JsonObject = Mapping[str, Any]
 """What `json` made of an object; its values are looked at through the functions here."""
 
@@ -69,6 +71,31 @@ def count_of(parent: JsonObject, name: str, *, most: int = 2**53) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
         return None
     return int(value) if math.floor(value) == value else None
+
+
+def number_of(parent: JsonObject, name: str) -> float | None:
+    """The finite number `name`; None: it is absent or none."""
+    value = parent.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def given_object(text: str, *, what: str) -> JsonObject:
+    """The JSON object that a caller gave as text, such as a schema.
+
+    Raises:
+        ConfigError: `what` was given is something else.
+    """
+    try:
+        return parse_object(text)
+    except JsonError as exc:
+        problem = str(exc)
+    raise ConfigError(f"{what} is {problem}")
 
 
 def is_encodable(text: str) -> bool:

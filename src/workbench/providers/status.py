@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import chain
 
 from workbench.errors import (
     AuthError,
@@ -30,6 +31,18 @@ _CONTEXT_WORDS = re.compile(
 )
 _MODEL_CODES = {"model_not_found", "model_not_exist"}
 _STILL_RETRYABLE = {408, 409}
+_STATUS_OF_CODE = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "server_error": 500,
+    "api_error": 500,
+    "overloaded_error": 529,
+}
+"""What the names of errors amount to where no status does: in an answer of 200 that turns out to be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +71,10 @@ def complaint_in(answer: JsonObject) -> Complaint:
     told = (error.get("message"), answer.get("error"), error.get("detail"))
     message = next((_as_text(value) for value in told if value), "no reason given")
     codes = (error.get("code"), error.get("type"))
-    status = next((code for code in codes if isinstance(code, int) and 400 <= code <= 599), None)
     named = frozenset(code for code in codes if isinstance(code, str))
+    numbers = (code for code in codes if isinstance(code, int) and 400 <= code <= 599)
+    known = (_STATUS_OF_CODE[code] for code in codes if isinstance(code, str) and code in _STATUS_OF_CODE)
+    status = next(chain(numbers, known), None)
     return Complaint(" ".join(message.split())[:_MESSAGE_CHARACTERS], named, status)
 
 
