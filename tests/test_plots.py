@@ -40,7 +40,7 @@ def texts(figure) -> list[str]:
 
 def test_forest_shows_each_difference_in_points_with_its_finding(found):
     figure = plots.forest(found)
-    assert texts(figure) == ["-1.0 [-3.0, 1.0]  undecided", "-10.0 [-12.0, -8.0]  worse"]
+    assert texts(figure) == ["−1.0 [−3.0, 1.0]  undecided", "−10.0 [−12.0, −8.0]  worse"]  # noqa: RUF001
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["b", "c"]
     assert "percentage points (95 % interval)" in figure.axes[0].get_xlabel()
 
@@ -69,12 +69,21 @@ def test_names_cover_neither_each_other_nor_leave_the_plot():
     assert all(figure.bbox.containsx(box.x0) and figure.bbox.containsx(box.x1) for box in boxes)
 
 
-@pytest.mark.parametrize("name", ["$\\frac{1}{", "<b>x</b>", "a" * 300, "\x1b[31m\u202ered", "%s_{^"])
+@pytest.mark.parametrize(
+    "name",
+    ["$\\frac{1}{", "<b>x</b>", "a" * 300, "\x1b[31m\u202ered", "%s_{^", "模型-大", "rocket 🚀", "العربية"],
+)
 def test_any_name_can_be_drawn(name):
     drawn = analysis(arm(name, 0.8, 1.0), comparisons=(comparison(name, 0.1, "better"),))
     assert plots.png(plots.forest(drawn)).startswith(_SIGNATURE)
     assert plots.png(plots.quality_cost(drawn)).startswith(_SIGNATURE)
     assert len(texts(plots.quality_cost(drawn))[0]) <= 34
+
+
+def test_the_control_is_seen_where_another_arm_is_at_the_same_place():
+    figure = plots.quality_cost(analysis(arm("a", 0.8, 1.0), arm("b", 0.8, 1.0)))
+    marks = {line.get_marker(): line.get_zorder() for line in figure.axes[0].get_lines()}
+    assert marks["D"] > marks["o"]
 
 
 def test_curves_show_the_baseline_dashed_and_models_by_name():

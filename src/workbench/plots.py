@@ -2,7 +2,9 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -139,15 +141,27 @@ def quality_cost_curves(
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as PNG, cropped to what is drawn."""
+    """The figure as PNG, cropped to what is drawn.
+
+    Names are drawn in the fonts that matplotlib is set to (`font.family`); a character that none of them
+    has, such as Chinese in the default, is a box, because the tables beside the figure have the name.
+    """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.1)
+    with _boxes_for_missing_characters():
+        figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.1)
     return buffer.getvalue()
 
 
 def png_uri(figure: Figure) -> str:
     """The figure as a `data:` URI, for a page that must stand alone."""
     return "data:image/png;base64," + base64.b64encode(png(figure)).decode()
+
+
+@contextmanager
+def _boxes_for_missing_characters() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
+        yield
 
 
 def _canvas(*, height: float) -> tuple[Figure, Axes]:
@@ -167,15 +181,17 @@ def _interval(axes: Axes, comparison: Comparison, *, y: float) -> None:
     low, value, high = (100.0 * number for number in (difference.low, difference.value, difference.high))
     axes.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=2)
     axes.plot(value, y, "o", color=colour, markersize=7, zorder=3)
-    text = f"{value:+.1f} [{low:.1f}, {high:.1f}]  {comparison.finding}"
+    numbers = f"{value:+.1f} [{low:.1f}, {high:.1f}]".replace("-", "\N{MINUS SIGN}")  # as on the axis
+    text = f"{numbers}  {comparison.finding}"
     axes.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=colour)
 
 
 def _quality_bar(axes: Axes, arm: ArmSummary, cost: float, *, is_control: bool) -> None:
     colour = _INK if is_control else _BLUE
     low, value, high = (100.0 * number for number in (arm.quality.low, arm.quality.value, arm.quality.high))
-    axes.plot([cost, cost], [low, high], color=colour, linewidth=1.8, solid_capstyle="butt", zorder=2)
-    axes.plot(cost, value, "D" if is_control else "o", color=colour, markersize=6.5, zorder=3)
+    height = 4 if is_control else 2  # the control is seen where an arm is at the same place
+    axes.plot([cost, cost], [low, high], color=colour, linewidth=1.8, solid_capstyle="butt", zorder=height)
+    axes.plot(cost, value, "D" if is_control else "o", color=colour, markersize=6.5, zorder=height + 1)
 
 
 def _cost_axis(axes: Axes, costs: Sequence[float]) -> None:
@@ -220,13 +236,15 @@ def _label(
     bars: Sequence[tuple[float, float, float]],
 ) -> None:
     """Name each mark at the nearest place where the name covers no mark, bar or other name."""
-    figure.canvas.draw()
+    with _boxes_for_missing_characters():
+        figure.canvas.draw()
     taken = [_box(axes, x, y, y) for x, y in points] + [_box(axes, x, low, high) for x, low, high in bars]
     frame = axes.get_window_extent()
     for name, point in zip(names, points, strict=True):
         text = axes.annotate(_short(name), point, xytext=(0, 0), textcoords="offset points", parse_math=False)
-        text.set(fontsize=9, color=_INK, zorder=5)
-        size = text.get_window_extent()
+        text.set(fontsize=9, color=_INK, zorder=6)
+        with _boxes_for_missing_characters():
+            size = text.get_window_extent()
         boxes = [_text_box(axes, point, place, size=size) for place in _PLACES]
         crowding = [sum(_overlap(box, other) for other in taken) + _outside(box, frame) for box in boxes]
         best = int(np.argmin(crowding))
