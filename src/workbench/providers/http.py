@@ -1,6 +1,6 @@
 """One provider's HTTP: pooled connections, limits of time and size, and errors that are ours. Owns httpx.
 
-What goes out: POSTs of JSON to one base URL. The key is put on a request as it is sent and taken off
+What goes out: requests to one base URL. The key is put on a request as it is sent and taken off
 again; redirects are not followed and cookies not kept, so nothing that a server says can carry the key
 to another place. What comes back is bounded in time and in bytes, after decompression.
 
@@ -243,7 +243,14 @@ class Http:
 
     @asynccontextmanager
     async def post(
-        self, path: str, body: bytes, *, model: str, deadline: float, accept: str = "application/json"
+        self,
+        path: str,
+        body: bytes,
+        *,
+        model: str,
+        deadline: float,
+        accept: str = "application/json",
+        content_type: str = "application/json",
     ) -> AsyncGenerator[Reply]:
         """Send `body` and give the reply as soon as its head is there; the connection is let go at the end.
 
@@ -253,11 +260,30 @@ class Http:
         Raises:
             ProviderError: no connection, no answer in time, or nothing that is HTTP.
         """
-        headers = {**self._headers, "accept": accept}
+        headers = {**self._headers, "accept": accept, "content-type": content_type}
         if (call := idempotency_key.get()) is not None:
             check_sendable(call, what=f"the idempotency key of a call to {self.provider}")
             headers["idempotency-key"] = call
         request = self._client.build_request("POST", f"{self.base_url}/{path}", content=body, headers=headers)
+        async with self._exchange(request, model=model, deadline=deadline) as reply:
+            yield reply
+
+    @asynccontextmanager
+    async def get(self, path: str, *, model: str, deadline: float) -> AsyncGenerator[Reply]:
+        """Ask for what is at `path`, which follows the base URL and a slash; errors as `post`.
+
+        Args:
+            model: what an error is said to be about, where it is no model.
+        """
+        headers = {name: value for name, value in self._headers.items() if name != "content-type"}
+        request = self._client.build_request("GET", f"{self.base_url}/{path}", headers=headers)
+        async with self._exchange(request, model=model, deadline=deadline) as reply:
+            yield reply
+
+    @asynccontextmanager
+    async def _exchange(
+        self, request: httpx.Request, *, model: str, deadline: float
+    ) -> AsyncGenerator[Reply]:
         response = await self._sent(request, model=model, deadline=deadline)
         try:
             yield Reply(self, response, model=model, deadline=deadline)
