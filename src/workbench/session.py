@@ -1,6 +1,6 @@
 """What a person at a terminal gets: experiments run, notebooks executed, and what came of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -53,8 +53,7 @@ async def run_in_terminal(spec_path: Path, *, fresh: bool = False, repair: bool 
     with terminal.progress(console) as observer:
         finished = await run(spec, settings=settings, observer=observer)
     _print_analysis(console, finished.analysis)
-    for note in finished.notes:
-        console.print(f"note: {note}", style="dim", soft_wrap=True)
+    _print_notes(console, finished.notes)
     _print_places(console, publish(finished, settings=settings, tell=_tell(console)))
 
 
@@ -66,6 +65,7 @@ async def train_in_terminal(spec_path: Path) -> None:
     console.print(f"\n{spec.question}")
     console.print(terminal.leaderboard_table(trained.leaderboard))
     _print_verdicts(console, trained.analysis)
+    _print_notes(console, trained.notes)
     published = publish(trained, settings=settings, tell=_tell(console))
     _print_places(console, published)
     console.print(f"router {trained.checkpoint}", soft_wrap=True)
@@ -208,6 +208,11 @@ def _print_verdicts(console: Console, analysis: Analysis) -> None:
     console.print()
     for line in terminal.verdicts(analysis):
         console.print(line, soft_wrap=not console.is_terminal)
+
+
+def _print_notes(console: Console, notes: Sequence[str]) -> None:
+    for note in notes:
+        console.print(f"note: {note}", style="dim", soft_wrap=True)
 
 
 def _print_places(console: Console, published: Published) -> None:

@@ -14,10 +14,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from workbench.errors import BudgetError, ConfigError, FingerprintError, LockedError, StorageError
+from workbench.errors import (
+    BudgetError,
+    ConfigError,
+    FingerprintError,
+    LockedError,
+    StorageError,
+    StorageFullError,
+)
 from workbench.experiment.progress import Progress
 from workbench.experiment.result_table import rows
-from workbench.experiment.run import run, set_run_aside
+from workbench.experiment.run import mark_interrupted, run, set_run_aside
 from workbench.experiment.spec import load_spec
 from workbench.providers.simulator import Simulator
 from workbench.settings import Settings
@@ -231,6 +238,59 @@ async def test_a_replayed_table_gives_back_its_own_numbers(write, settings, tmp_
     assert by_arm["quality"].mean().to_dict() == {"a": 0.5, "b": 0.75}
     assert by_arm["cost_usd"].sum().to_dict() == pytest.approx({"a": 0.6, "b": 6.0})
     assert finished.spent_usd == 0.0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB, of which 24 are free until `filler` is removed."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting needs root")
+    (folder / "filler").write_bytes(b"x" * (232 * 1024))
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+async def test_a_full_disk_is_one_error_and_the_run_goes_on_once_there_is_space(
+    write, small_disk, simulator
+) -> None:
+    spec, settings = load_spec(write(SPEC)), Settings(runs_dir=small_disk / "runs")
+    with pytest.raises(StorageFullError, match=r"no space left to write .*journal.*[Ff]ree some space"):
+        await run(spec, settings=settings)
+    journal = (small_disk / "runs" / "two-arms" / "journal.jsonl").read_bytes()
+    n_kept = journal.count(b'"kind": "outcome"')
+    assert n_kept > 0
+    assert journal.endswith(b"\n"), "no line is torn"
+    (small_disk / "filler").unlink()
+    finished = await run(spec, settings=settings)
+    assert (finished.n_resumed, len(finished.table)) == (n_kept, 80)
+    assert simulator.n_answers <= 80 + spec.concurrency
+
+
+async def test_the_state_of_a_run_that_was_killed_is_put_right(write, settings, simulator) -> None:
+    spec = load_spec(write(SPEC.replace("n: 40", "n: 2")))
+    await run(spec, settings=settings)
+    state = settings.runs_dir / "two-arms" / "run.json"
+    mark_interrupted(spec, settings)
+    assert json.loads(state.read_text())["state"] == "completed"
+    state.write_text('{"state": "running", "n_done": 0, "n_calls": 4, "spent_usd": 0.0}')
+    mark_interrupted(spec, settings)
+    told = json.loads(state.read_text())
+    assert (told["state"], told["n_done"]) == ("interrupted", 4)
+    assert told["spent_usd"] > 0.0
+
+
+async def test_the_first_look_tells_what_the_calls_can_cost(write, settings, simulator) -> None:
+    seen: list[Progress] = []
+    spec = load_spec(write(SPEC.replace("n: 40", "n: 4") + "budget_usd: 1\n"))
+    finished = await run(spec, settings=settings, observer=seen.append)
+    assert (seen[0].n_done, seen[0].n_total) == (0, 8)
+    assert seen[0].bound_usd is not None
+    assert finished.spent_usd < seen[0].bound_usd
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Training a router on recorded outcomes: cross-validated, then fitted on everything, and kept in a file."""
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from workbench import outcomes
+from workbench.errors import MissingExtraError
 from workbench.experiment.analyse import Analysis, analyse, to_json
 from workbench.experiment.arms import fit_as_written, needed_experiments, read_table
 from workbench.experiment.progress import Observer
@@ -20,6 +22,7 @@ from workbench.settings import Settings
 from workbench.storage import writable_folder, write_text
 
 _CONTROL = "best_single"
+_LEARNED = "controller"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Training:
     """A trained router, the file that it is saved in, and how it fared on prompts that it had not seen.
 
     `table` is the outcome table of those prompts, with the routers as its arms, and `analysis` compares
-    each of them with the best single model.
+    each of them with the best single model. `notes` says which contender could not be measured.
     """
 
     spec: TrainingSpec
@@ -38,6 +41,7 @@ class Training:
     table: pd.DataFrame
     analysis: Analysis
     fitted_on_sha256: str
+    notes: tuple[str, ...] = ()
 
 
 async def train(
@@ -57,7 +61,8 @@ async def train(
     recorded = read_table(spec.fit_on, folder=spec.folder, settings=settings)
     router = fit_as_written(spec, from_table(recorded), seed=spec.seed)
     checkpoint.save(router, folder / "router.ckpt")
-    board = cross_validate(recorded, folds=spec.folds, contenders=_contenders(spec), seed=spec.seed)
+    contenders, notes = _contenders(spec)
+    board = cross_validate(recorded, folds=spec.folds, contenders=contenders, seed=spec.seed)
     table = decided(board)
     analysis = analyse(table, question=spec.question, control=_CONTROL)
     outcomes.write(table, folder / "outcomes.parquet")
@@ -72,6 +77,7 @@ async def train(
         table=table,
         analysis=analysis,
         fitted_on_sha256=outcomes.digest(recorded),
+        notes=notes,
     )
 
 
@@ -96,10 +102,14 @@ def decided(board: Leaderboard) -> pd.DataFrame:
     return outcomes.validate(pd.concat(parts, ignore_index=True))
 
 
-def _contenders(spec: TrainingSpec) -> list[Contender]:
-    """The baselines, and the router that is asked for, all with the same weight of cost."""
-    kinds = list(dict.fromkeys([*(contender.kind for contender in BASELINES), spec.kind]))
-    return [
+def _contenders(spec: TrainingSpec) -> tuple[list[Contender], tuple[str, ...]]:
+    """The baselines and the router that is asked for, with one weight of cost; and what is left out."""
+    kinds = dict.fromkeys([*(contender.kind for contender in BASELINES), spec.kind])
+    notes: tuple[str, ...] = ()
+    if spec.kind != _LEARNED and importlib.util.find_spec("torch") is None:
+        del kinds[_LEARNED]
+        notes = (f"not on the leaderboard: {MissingExtraError('torch', 'the learned controller')}",)
+    contenders = [
         Contender(
             kind,
             cost_weight=spec.cost_weight,
@@ -107,3 +117,4 @@ def _contenders(spec: TrainingSpec) -> list[Contender]:
         )
         for kind in kinds
     ]
+    return contenders, notes
