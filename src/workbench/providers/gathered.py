@@ -245,7 +245,7 @@ class Gathered:
 
     def _usage(self) -> Usage:
         """What the server counted; where it is absent or absurd, the most that it can have been."""
-        most_input = token_bound(self._prompt)
+        most_input = token_bound(self._prompt, self._decoding)
         channels = (self._text, self._reasoning, *(call.arguments for call in self._calls.values()))
         n_bytes = sum(len(channel.shown.encode()) for channel in channels)
         most_output = min(self._decoding.max_output_tokens, max(n_bytes, 1))

@@ -21,37 +21,64 @@ from workbench.errors import (
     ServerError,
 )
 from workbench.providers.http import Reply
-from workbench.providers.json_body import JsonError, JsonObject, object_of, parse_object
+from workbench.providers.json_body import JsonError, JsonObject, object_of, objects_of, parse_object, text_of
 
 _MESSAGE_CHARACTERS = 200
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "quota_exceeded", "insufficient_balance"}
+_QUOTA_WORDS = re.compile(r"(?i)credit balance is too low|credits are depleted")
+"""Anthropic's and Google's, which have no code for it."""
+
+_AUTH_CODES = {"API_KEY_INVALID"}
 _CONTEXT_CODES = {"context_length_exceeded", "exceed_context_size_error"}
 _CONTEXT_WORDS = re.compile(
-    r"(?i)context[ _-]?(length|window|size)|prompt is too long|too many (input |prompt )?tokens"
+    r"(?i)context[ _-]?(length|window|size|limit)|prompt is too long|too many (input |prompt )?tokens"
+    r"|input token count.* exceeds"
 )
 _MODEL_CODES = {"model_not_found", "model_not_exist"}
 _STILL_RETRYABLE = {408, 409}
 _STATUS_OF_CODE = {
     "invalid_request_error": 400,
     "authentication_error": 401,
+    "billing_error": 402,
     "permission_error": 403,
     "not_found_error": 404,
+    "request_too_large": 413,
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
     "server_error": 500,
     "api_error": 500,
+    "timeout_error": 504,
     "overloaded_error": 529,
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
 }
-"""What the names of errors amount to where no status does: in an answer of 200 that turns out to be one."""
+"""What the names of errors amount to where no status does: in an answer of 200 that turns out to be one.
+
+Sources: https://platform.claude.com/docs/en/api/errors and
+https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto, read 2026-11-23.
+"""
+
+_DELAY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What a server's error object says; `status` is the HTTP status it names, where it names one."""
+    """What a server's error object says.
+
+    `status` is the HTTP status it names and `retry_after_s` how long to wait, where it says that.
+    """
 
     message: str
     codes: frozenset[str]
     status: int | None
+    retry_after_s: float | None = None
 
 
 def complaint_of(body: str) -> Complaint:
@@ -66,22 +93,32 @@ def complaint_of(body: str) -> Complaint:
 
 
 def complaint_in(answer: JsonObject) -> Complaint:
-    """The complaint in a JSON object: OpenAI's `{"error": {...}}`, and plainer ones."""
+    """The complaint in a JSON object: OpenAI's `{"error": {...}}`, Google's details, and plainer ones."""
     error = object_of(answer, "error") or answer
     told = (error.get("message"), answer.get("error"), error.get("detail"))
     message = next((_as_text(value) for value in told if value), "no reason given")
-    codes = (error.get("code"), error.get("type"))
+    details = objects_of(error, "details")
+    codes = (
+        error.get("code"),
+        error.get("type"),
+        error.get("status"),
+        *(one.get("reason") for one in details),
+    )
     named = frozenset(code for code in codes if isinstance(code, str))
     numbers = (code for code in codes if isinstance(code, int) and 400 <= code <= 599)
     known = (_STATUS_OF_CODE[code] for code in codes if isinstance(code, str) and code in _STATUS_OF_CODE)
     status = next(chain(numbers, known), None)
-    return Complaint(" ".join(message.split())[:_MESSAGE_CHARACTERS], named, status)
+    delays = filter(None, (_DELAY.fullmatch(text_of(one, "retryDelay") or "") for one in details))
+    wait_s = next((float(delay[1]) for delay in delays), None)
+    return Complaint(" ".join(message.split())[:_MESSAGE_CHARACTERS], named, status, wait_s)
 
 
 def refusal(status: int, complaint: Complaint) -> type[ProviderError]:
     """The class of the error that `status` and `complaint` amount to."""
-    if complaint.codes & _QUOTA_CODES or status == 402:
+    if complaint.codes & _QUOTA_CODES or status == 402 or _QUOTA_WORDS.search(complaint.message):
         return QuotaExceededError
+    if complaint.codes & _AUTH_CODES:
+        return AuthError
     if complaint.codes & _CONTEXT_CODES or (
         status in (400, 413, 422) and _CONTEXT_WORDS.search(complaint.message)
     ):
@@ -102,7 +139,8 @@ def refused(reply: Reply, complaint: Complaint, *, status: int) -> ProviderError
     error = reply.failure(kind, f"HTTP {status}: {complaint.message}")
     error.status = status
     error.retryable = is_retryable(status, kind, reply.headers)
-    error.retry_after_s = retry_after_s(reply.headers)
+    in_header = retry_after_s(reply.headers)
+    error.retry_after_s = complaint.retry_after_s if in_header is None else in_header
     return error
 
 
