@@ -18,8 +18,8 @@ except ModuleNotFoundError as exc:
 
 _UPDATE_S = 0.2
 _BAR = 40  # characters of the bar of progress
-_WIDTH = 41  # characters of the line that an interval is drawn on: odd, so that 0 has a column
-_HEAD = ("arm against control", "prompts", "difference in quality", "from -1 to 1")
+_WIDTH = 17  # characters of the line that an interval is drawn on: odd, so that 0 has a column
+_SCALES = (5, 10, 20, 50, 100)  # percentage points to either side of no difference
 
 
 class ProgressPanel:
@@ -90,7 +90,8 @@ class ProgressPanel:
 def static_html(title: str, progress: Progress | None, *, stopped: bool = False) -> str:
     """The panel as HTML without scripts or outside references; `stopped` says that the run broke off.
 
-    Bars are drawn in text, and only elements are used that nbconvert's `sanitize_html` leaves alone.
+    Bars are drawn in text, and only elements are used that nbconvert's `sanitize_html` leaves alone; it
+    empties `style`, so nothing depends on that.
     """
     if progress is None:
         return f"<div><b>{escape(title)}</b>: nothing was run</div>"
@@ -98,7 +99,7 @@ def static_html(title: str, progress: Progress | None, *, stopped: bool = False)
     full = round(share * _BAR)
     bar = f"<div><code>{'█' * full}{'░' * (_BAR - full)}</code> {share:.0%}</div>"
     note = "<div><b>The run broke off here; run it again to resume.</b></div>" if stopped else ""
-    return f"<div>{_body(title, progress)}{bar}{note}</div>"
+    return f"<div>{bar}{_body(title, progress)}{note}</div>"
 
 
 def _share(progress: Progress) -> float:
@@ -106,10 +107,9 @@ def _share(progress: Progress) -> float:
 
 
 def _body(title: str, progress: Progress) -> str:
-    rows = [_HEAD, *(_row(comparison) for comparison in progress.comparisons)]
-    table = f"<pre><code>{escape(_aligned(rows))}</code></pre>" if progress.comparisons else ""
+    table = _drawn(progress.comparisons) if progress.comparisons else ""
     lines = (f"<b>{escape(title)}</b>", _counts(progress), _money(progress))
-    return "".join(f"<div>{line}</div>" for line in lines) + table
+    return "".join(f'<div style="line-height: 1.5">{line}</div>' for line in lines) + table
 
 
 def _counts(progress: Progress) -> str:
@@ -135,13 +135,43 @@ def _money(progress: Progress) -> str:
     return f"spent ${progress.spent_usd:,.4f} of ${progress.budget_usd:,.2f}"
 
 
-def _row(comparison: RunningComparison) -> tuple[str, ...]:
+def _drawn(comparisons: Sequence[RunningComparison]) -> str:
+    """The table as text that is scrolled where it is too wide, because it is unreadable when it wraps."""
+    return f'<pre style="white-space: pre; overflow-x: auto">{escape(_table(comparisons))}</pre>'
+
+
+def _table(comparisons: Sequence[RunningComparison]) -> str:
+    """One line an arm: how many prompts, the difference in percentage points, and a drawing of it."""
+    scale = _scale([c.difference for c in comparisons if c.difference is not None])
+    control = _short(comparisons[0].control, limit=16)
+    head = ("arm", "prompts", f"against {control}", f"points, -{scale} to {scale}")
+    return _aligned([head, *(_row(comparison, scale=scale) for comparison in comparisons)])
+
+
+def _row(comparison: RunningComparison, *, scale: int) -> tuple[str, ...]:
     difference = comparison.difference
-    interval = "not enough prompts yet"
+    interval, bar = "not enough prompts yet", ""
     if difference is not None:
-        interval = f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
-    arms = " ".join(f"{comparison.arm} against {comparison.control}".split())
-    return arms, f"{comparison.n_prompts:,}", interval, interval_bar(difference)
+        low, value, high = (100.0 * n for n in (difference.low, difference.value, difference.high))
+        interval = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+        bar = interval_bar(difference, scale=scale)
+    return _short(comparison.arm), f"{comparison.n_prompts:,}", interval, bar
+
+
+def _scale(differences: Sequence[Estimate]) -> int:
+    """The smallest scale, in points, that holds every interval.
+
+    >>> _scale([Estimate(0.02, -0.01, 0.06)]), _scale([])
+    (10, 100)
+    """
+    ends = [100.0 * abs(end) for one in differences for end in (one.low, one.high)]
+    return next((scale for scale in _SCALES if ends and max(ends) <= scale), _SCALES[-1])
+
+
+def _short(name: str, *, limit: int = 24) -> str:
+    """The name on one line; longer ones would not let the table fit a notebook 900 pixels wide."""
+    name = " ".join(name.split())
+    return name if len(name) <= limit else f"{name[: limit - 1]}…"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -155,24 +185,23 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def interval_bar(difference: Estimate | None) -> str:
-    """The interval on a line from -1 to 1, with a mark at no difference; empty: there is none yet.
+def interval_bar(difference: Estimate, *, scale: int) -> str:
+    """The interval on a line from `-scale` to `scale` points, with a mark at no difference.
 
-    >>> interval_bar(Estimate(0.3, 0.1, 0.5))
-    '····················¦·━━━━●━━━━··········'
+    >>> interval_bar(Estimate(0.03, 0.01, 0.05), scale=10)
+    '········¦━●━━····'
     """
-    if difference is None:
-        return ""
-    low, value, high = (_column(number) for number in (difference.low, difference.value, difference.high))
+    low, value, high = (_column(n, scale) for n in (difference.low, difference.value, difference.high))
     marks = ["━" if low <= column <= high else "·" for column in range(_WIDTH)]
-    marks[_column(0.0)] = "┿" if difference.low <= 0.0 <= difference.high else "¦"
+    marks[_column(0.0, scale)] = "┿" if difference.low <= 0.0 <= difference.high else "¦"
     marks[value] = "●"
     return "".join(marks)
 
 
-def _column(difference: float) -> int:
+def _column(difference: float, scale: int) -> int:
     """The column of a difference, kept inside the line."""
-    return round((min(max(difference, -1.0), 1.0) + 1.0) / 2.0 * (_WIDTH - 1))
+    share = min(max(100.0 * difference / scale, -1.0), 1.0)
+    return round((share + 1.0) / 2.0 * (_WIDTH - 1))
 
 
 def _duration(seconds: float) -> str:
