@@ -4,6 +4,7 @@ Sources: https://platform.openai.com/docs/api-reference/chat/create, and for wha
 the link beside its row in `registry`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -32,12 +33,14 @@ class ChatCompletionsWire:
     """What is sent, and how it is read.
 
     `renamed` are fields of the request that this server calls otherwise, or None where it refuses them;
-    `query` is added to the address. `key_header` is where this server wants the key.
+    `key_header` is where it wants the key, `query` is added to the address. Models whose names have
+    the pattern `fixed_sampling` choose how they sample.
     """
 
     renamed: Mapping[str, str | None] = field(default_factory=dict)
     key_header: KeyHeader = BEARER
     query: Mapping[str, str] = field(default_factory=dict)
+    fixed_sampling: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     events: Literal["sse"] = "sse"
 
@@ -59,8 +62,7 @@ class ChatCompletionsWire:
             "model": model,
             "messages": [_message(message, prompt) for message in prompt.messages],
             "max_tokens": decoding.max_output_tokens,
-            "temperature": decoding.temperature,
-            "top_p": decoding.top_p,
+            **sampling(model, decoding, self.fixed_sampling),
             "seed": decoding.seed,
             "stop": list(decoding.stop) or None,
             "tools": [_tool(tool) for tool in decoding.tools] or None,
@@ -85,6 +87,23 @@ class ChatCompletionsWire:
             raise ConfigError(f"this provider does not take {listed}; ask without, or another provider")
         kept = (name for name in fields if name not in refused)
         return {self.renamed.get(name) or name: fields[name] for name in kept}
+
+
+def sampling(model: str, decoding: Decoding, fixed: str | None) -> dict[str, float | None]:
+    """Temperature and top-p, unless `model` has the pattern `fixed` and reasons.
+
+    A temperature of 0, which asks for the least chance there is, is then left out, and so is 1, which is
+    what those models have.
+
+    Raises:
+        ConfigError: something else is asked for.
+    """
+    is_free = fixed is None or decoding.reasoning_effort == "none" or not re.search(fixed, model)
+    if is_free:
+        return {"temperature": decoding.temperature, "top_p": decoding.top_p}
+    if decoding.temperature not in (None, 0.0, 1.0) or decoding.top_p not in (None, 1.0):
+        raise ConfigError(f"{model} samples as it does while it reasons; ask without temperature and top_p")
+    return {}
 
 
 class ChatCompletions(HttpProvider):

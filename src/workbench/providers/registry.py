@@ -1,17 +1,32 @@
 """Where the providers are: one row each. A provider that speaks a known protocol is a row and no more.
 
 Addresses and names of variables are those in public use for OpenAI-compatible clients on 2026-11-23;
-an address can be overridden when connecting.
+an address can be overridden when connecting, and a name without a row connects to any base URL.
 """
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import quote
 
 from workbench.errors import ConfigError
+from workbench.providers.anthropic import AnthropicWire
 from workbench.providers.base import Provider
 from workbench.providers.chat_completions import ChatCompletionsWire
+from workbench.providers.embeddings import (
+    Embedder,
+    EmbeddingWire,
+    GeminiEmbeddingWire,
+    HttpEmbedder,
+    OllamaEmbeddingWire,
+    OpenAIEmbeddingWire,
+)
+from workbench.providers.gemini import GeminiWire
+from workbench.providers.http import BEARER, KeyHeader
+from workbench.providers.ollama import OllamaWire
+from workbench.providers.responses import ResponsesWire
 from workbench.providers.wire import HttpProvider, Wire
 from workbench.settings import Secret, Settings, secret
 
@@ -21,9 +36,13 @@ WireName = Literal["chat_completions", "responses", "anthropic", "gemini", "olla
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One provider. `base_url` None: it must be given; `key_var` None: it asks for no key.
+    """One provider, and in what it differs from others that speak its protocol.
 
-    `renamed` maps fields of the protocol to what this server calls them, or None where it refuses them.
+    `base_url` None: it must be given; `{VARIABLE}` in it is filled from the environment or `.env`.
+    `key_var` None: it asks for no key. `renamed` maps fields of the protocol to what this server calls
+    them, or None where it refuses them. `query` maps parameters of the address to variables; one that is
+    not set is left out. `fixed_sampling` is a pattern of the models that sample at a temperature of their
+    own while they reason, and refuse any other.
     """
 
     name: str
@@ -31,9 +50,18 @@ class Endpoint:
     key_var: str | None = None
     wire: WireName = "chat_completions"
     renamed: Mapping[str, str | None] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    key_header: KeyHeader = BEARER
+    is_key_optional: bool = False
+    fixed_sampling: str | None = None
 
 
 SIMULATOR = "simulator"
+
+_PLACEHOLDER = re.compile(r"\{([A-Z_]+)\}")
+
+_OPENAI_REASONING = r"(?:^|/)(?:o\d|gpt-(?:[5-9]|\d\d))(?!.*chat)"
+"""Source: https://developers.openai.com/api/docs/guides/latest-model, parameter compatibility."""
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     # OpenAI's reasoning models refuse `max_tokens`: https://platform.openai.com/docs/api-reference/chat/create
@@ -42,10 +70,50 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         base_url="https://api.openai.com/v1",
         key_var="OPENAI_API_KEY",
         renamed={"max_tokens": "max_completion_tokens"},
+        fixed_sampling=_OPENAI_REASONING,
+    ),
+    Endpoint(
+        "openai-responses",
+        base_url="https://api.openai.com/v1",
+        key_var="OPENAI_API_KEY",
+        wire="responses",
+        fixed_sampling=_OPENAI_REASONING,
+    ),
+    # A model is the name of a deployment; the version of the API may be left out:
+    # https://learn.microsoft.com/en-us/azure/foundry/openai/api-version-lifecycle
+    Endpoint(
+        "azure",
+        base_url="{AZURE_OPENAI_ENDPOINT}/openai/v1",
+        key_var="AZURE_OPENAI_API_KEY",
+        renamed={"max_tokens": "max_completion_tokens"},
+        query={"api-version": "AZURE_OPENAI_API_VERSION"},
+        key_header=KeyHeader("api-key", prefix=""),
+        fixed_sampling=_OPENAI_REASONING,
+    ),
+    Endpoint(
+        "anthropic", base_url="https://api.anthropic.com/v1", key_var="ANTHROPIC_API_KEY", wire="anthropic"
+    ),
+    Endpoint(
+        "gemini",
+        base_url="https://generativelanguage.googleapis.com/v1beta",
+        key_var="GEMINI_API_KEY",
+        wire="gemini",
     ),
     Endpoint("openrouter", base_url="https://openrouter.ai/api/v1", key_var="OPENROUTER_API_KEY"),
-    Endpoint("groq", base_url="https://api.groq.com/openai/v1", key_var="GROQ_API_KEY"),
-    Endpoint("cerebras", base_url="https://api.cerebras.ai/v1", key_var="CEREBRAS_API_KEY"),
+    # Answers 400 to log-probabilities: https://console.groq.com/docs/openai
+    Endpoint(
+        "groq",
+        base_url="https://api.groq.com/openai/v1",
+        key_var="GROQ_API_KEY",
+        renamed={"max_tokens": "max_completion_tokens", "logprobs": None, "top_logprobs": None},
+    ),
+    # https://inference-docs.cerebras.ai/api-reference/chat-completions
+    Endpoint(
+        "cerebras",
+        base_url="https://api.cerebras.ai/v1",
+        key_var="CEREBRAS_API_KEY",
+        renamed={"max_tokens": "max_completion_tokens"},
+    ),
     Endpoint("together", base_url="https://api.together.xyz/v1", key_var="TOGETHER_API_KEY"),
     Endpoint("fireworks", base_url="https://api.fireworks.ai/inference/v1", key_var="FIREWORKS_API_KEY"),
     # Refuses fields that it does not know, and sends usage in every stream unasked:
@@ -59,6 +127,26 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("deepseek", base_url="https://api.deepseek.com/v1", key_var="DEEPSEEK_API_KEY"),
     Endpoint("xai", base_url="https://api.x.ai/v1", key_var="XAI_API_KEY"),
     Endpoint("nvidia", base_url="https://integrate.api.nvidia.com/v1", key_var="NVIDIA_API_KEY"),
+    # https://docs.github.com/en/rest/models/inference
+    Endpoint(
+        "github",
+        base_url="https://models.github.ai/inference",
+        key_var="GITHUB_TOKEN",
+        fixed_sampling=_OPENAI_REASONING,
+    ),
+    # Refuses `stream_options`: https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere
+    Endpoint(
+        "cohere",
+        base_url="https://api.cohere.ai/compatibility/v1",
+        key_var="COHERE_API_KEY",
+        renamed={"stream_options": None},
+    ),
+    # https://developers.cloudflare.com/workers-ai/configuration/open-ai-compatibility
+    Endpoint(
+        "cloudflare",
+        base_url="https://api.cloudflare.com/client/v4/accounts/{CLOUDFLARE_ACCOUNT_ID}/ai/v1",
+        key_var="CLOUDFLARE_API_TOKEN",
+    ),
     Endpoint("huggingface", base_url="https://router.huggingface.co/v1", key_var="HF_TOKEN"),
     Endpoint("sambanova", base_url="https://api.sambanova.ai/v1", key_var="SAMBANOVA_API_KEY"),
     Endpoint("deepinfra", base_url="https://api.deepinfra.com/v1/openai", key_var="DEEPINFRA_API_KEY"),
@@ -67,10 +155,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         key_var="GEMINI_API_KEY",
     ),
-    Endpoint("ollama", base_url="http://localhost:11434/v1"),
+    Endpoint("ollama", base_url="http://localhost:11434", wire="ollama"),
+    Endpoint("ollama-openai", base_url="http://localhost:11434/v1"),
     Endpoint("vllm", base_url="http://localhost:8000/v1"),
     Endpoint("llama.cpp", base_url="http://localhost:8080/v1"),
     Endpoint("lmstudio", base_url="http://localhost:1234/v1"),
+    # Any other server that speaks chat completions.
+    Endpoint("custom", base_url="{WORKBENCH_BASE_URL}", key_var="WORKBENCH_API_KEY", is_key_optional=True),
     Endpoint(SIMULATOR, base_url=None),
 )
 
@@ -91,6 +182,9 @@ def endpoint(name: str) -> Endpoint:
 def provider(name: str, *, base_url: str | None = None, key: Secret | None = None) -> Provider:
     """A connection to the provider `name`, not opened before the first call.
 
+    A name without a row, together with a base URL, is any server that speaks chat completions; it is sent
+    no key but the one given here.
+
     Args:
         base_url: another address than the row's; for the simulator, by default `WORKBENCH_SIMULATOR_URL`.
         key: by default the value of the row's variable, from the environment or `.env`.
@@ -98,14 +192,32 @@ def provider(name: str, *, base_url: str | None = None, key: Secret | None = Non
     Raises:
         ConfigError: there is no such provider, or its key or address is not known.
     """
+    is_known = base_url is None or any(row.name == name for row in ENDPOINTS)
+    row = endpoint(name) if is_known else Endpoint(name, base_url)
+    if "/" in name:
+        raise ConfigError(
+            f"a provider's name is the part of a model's id before its first slash, not {name!r}"
+        )
+    url = base_url or _address(row)
+    return HttpProvider(row.name, url, wire=_WIRES[row.wire](row), key=_key(row) if key is None else key)
+
+
+def embedder(name: str, *, base_url: str | None = None, key: Secret | None = None) -> Embedder:
+    """A connection to the provider `name` for vectors of texts; its arguments are those of `provider`.
+
+    Raises:
+        ConfigError: as `provider`, or the provider's protocol has no embeddings.
+    """
     row = endpoint(name)
-    wire = _WIRES[row.wire](row)
-    return HttpProvider(row.name, base_url or _address(row), wire=wire, key=_key(row) if key is None else key)
+    if row.wire not in _EMBEDDING_WIRES:
+        raise ConfigError(f"{name} offers no embeddings; ask another provider, such as openai or ollama")
+    url, wire = base_url or _address(row), _EMBEDDING_WIRES[row.wire](row)
+    return HttpEmbedder(row.name, url, wire=wire, key=_key(row) if key is None else key)
 
 
 def _address(row: Endpoint) -> str:
     if row.base_url is not None:
-        return row.base_url
+        return _PLACEHOLDER.sub(lambda found: _part(row, found), row.base_url)
     url = Settings().simulator_url
     if url is None:
         raise ConfigError(
@@ -114,15 +226,50 @@ def _address(row: Endpoint) -> str:
     return url
 
 
+def _part(row: Endpoint, placeholder: re.Match[str]) -> str:
+    """The part of an address that a variable holds: its beginning as it is, a name further on quoted."""
+    value = _variable(placeholder[1])
+    if value is None:
+        raise ConfigError(
+            f"{placeholder[1]} is not set, and the address of {row.name} has it in it; "
+            "export it or put it in .env"
+        )
+    return value.rstrip("/") if placeholder.start() == 0 else quote(value, safe="")
+
+
+def _query(row: Endpoint) -> dict[str, str]:
+    values = {parameter: _variable(variable) for parameter, variable in row.query.items()}
+    return {parameter: value for parameter, value in values.items() if value is not None}
+
+
+def _variable(name: str) -> str | None:
+    """What is in a variable that holds no secret, and is looked for where the keys are."""
+    found = secret(name)
+    return None if found is None else found.get_secret_value()
+
+
 def _key(row: Endpoint) -> Secret | None:
     if row.key_var is None:
         return None
     key = secret(row.key_var)
-    if key is None:
+    if key is None and not row.is_key_optional:
         raise ConfigError(f"{row.key_var} is not set; export it or put it in .env, or use the simulator")
     return key
 
 
 _WIRES: Mapping[WireName, Callable[[Endpoint], Wire]] = {
-    "chat_completions": lambda row: ChatCompletionsWire(renamed=row.renamed),
+    "chat_completions": lambda row: ChatCompletionsWire(
+        row.renamed, row.key_header, _query(row), row.fixed_sampling
+    ),
+    "responses": lambda row: ResponsesWire(row.fixed_sampling),
+    "anthropic": lambda _: AnthropicWire(),
+    "gemini": lambda _: GeminiWire(),
+    "ollama": lambda _: OllamaWire(),
+}
+
+_EMBEDDING_WIRES: Mapping[WireName, Callable[[Endpoint], EmbeddingWire]] = {
+    "chat_completions": lambda row: OpenAIEmbeddingWire(row.key_header, _query(row)),
+    "responses": lambda row: OpenAIEmbeddingWire(row.key_header, _query(row)),
+    "gemini": lambda _: GeminiEmbeddingWire(),
+    "ollama": lambda _: OllamaEmbeddingWire(),
 }

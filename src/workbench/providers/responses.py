@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from workbench.errors import ConfigError, DataError
-from workbench.providers.chat_completions import SCHEMA_NAME
+from workbench.providers.chat_completions import SCHEMA_NAME, sampling
 from workbench.providers.gathered import Gathered
 from workbench.providers.http import BEARER, KeyHeader
 from workbench.providers.json_body import given_object
@@ -20,8 +20,9 @@ from workbench.types import Decoding, Message, Prompt, Tool
 
 @dataclass(frozen=True, slots=True)
 class ResponsesWire:
-    """What is sent, and how it is read."""
+    """What is sent, and how it is read; `fixed_sampling` as in `ChatCompletionsWire`."""
 
+    fixed_sampling: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     key_header: KeyHeader = BEARER
     events: Literal["sse"] = "sse"
@@ -48,8 +49,7 @@ class ResponsesWire:
             "instructions": prompt.system,
             "input": [item for message in _said(prompt) for item in _items(message, prompt)],
             "max_output_tokens": decoding.max_output_tokens,
-            "temperature": decoding.temperature,
-            "top_p": decoding.top_p,
+            **sampling(model, decoding, self.fixed_sampling),
             "tools": [_tool(tool) for tool in decoding.tools] or None,
             "tool_choice": _tool_choice(decoding.tool_choice),
             "text": _format(decoding.json_schema),
