@@ -14,7 +14,7 @@ LAYERS = [
     {"client", "experiment"},
     {"tracking", "plots", "report", "terminal", "widgets", "batch", "server"},
     {"publication"},
-    {"session"},
+    {"session", "catalog_session"},
     {"cli"},
     {"__main__"},
 ]
@@ -34,6 +34,7 @@ OWNERS = {
     "aiohttp": {"providers.http", "providers.simulator"},
     "httpx_aiohttp": {"providers.http"},
     "stamina": {"client.retry", "client.call"},
+    "cryptography": {"client.key_file"},
     "filelock": {"storage"},
 }
 

@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Prompt sets and recorded benchmarks.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+catalog_app = typer.Typer(help="Models, their prices and limits.", no_args_is_help=True)
+app.add_typer(catalog_app, name="catalog")
 
 SpecFile = Annotated[
     Path, typer.Argument(help="an experiment's YAML, such as experiments/compare_models.yaml")
@@ -125,6 +127,49 @@ def data_fetch(name: str) -> None:
     with terminal.download(terminal.console(), name) as on_progress:
         path = _run(datasets.fetch_benchmark(name, on_progress=on_progress))
     typer.echo(path)
+
+
+@catalog_app.command("list")
+def catalog_list(
+    provider: Annotated[str | None, typer.Option(help="only models of this one")] = None,
+) -> None:
+    """List the models that are known, with today's prices in US dollars per million tokens."""
+    from workbench import catalog_session
+
+    catalog_session.list_models(provider=provider)
+
+
+@catalog_app.command("show")
+def catalog_show(
+    model: Annotated[str, typer.Argument(help="provider/model, such as openai/gpt-5")],
+) -> None:
+    """Say all that is known of a model, and every price it had, with sources and dates."""
+    from workbench import catalog_session
+
+    catalog_session.show_model(model)
+
+
+@catalog_app.command("refresh")
+def catalog_refresh(
+    provider: Annotated[str | None, typer.Option(help="ask this one; or only its models of a file")] = None,
+    prices: Annotated[
+        str | None, typer.Option(help="URL or path of litellm's or genai-prices' public price file")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="write it into WORKBENCH_MODELS_FILE")] = False,
+) -> None:
+    """Say which models and prices are new, by the providers with a key or a public price file."""
+    from workbench import catalog_session
+
+    _run(catalog_session.refresh(provider=provider, prices=prices, write=write))
+
+
+@catalog_app.command("check")
+def catalog_check() -> None:
+    """Look for prices that are missing, old, repeated, or otherwise in an installed genai-prices."""
+    from workbench import catalog_session
+
+    if not catalog_session.check():
+        raise typer.Exit(1)
 
 
 def main() -> None:

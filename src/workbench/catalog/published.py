@@ -94,7 +94,10 @@ def read_published(content: bytes, *, source: str, on: date) -> Catalog:
         models = []
     if not models:
         raise DataError(f"{source} is no price file of litellm or genai-prices: no model of it can be read")
-    return Catalog(reversed(models))  # of one name, the file's first stands
+    first: dict[str, ModelSpec] = {}
+    for spec in models:
+        first.setdefault(spec.model_id, spec)
+    return Catalog(first.values())
 
 
 def _litellm_models(entries: JsonObject, *, source: str, on: date) -> Iterator[ModelSpec]:
@@ -228,6 +231,8 @@ def _tiered(tiers: Mapping[int, tuple[_Rates, _Rates]], *, source: str, on: date
         rates = {**(whole[max(whole)] if whole else {}), **tiers[above][0]}
         if rates.get("cache_write_usd_per_mtok", math.inf) < rates.get("input_usd_per_mtok", 0.0):
             del rates["cache_write_usd_per_mtok"]
+        if rates.get("reasoning_usd_per_mtok") == rates.get("output_usd_per_mtok"):
+            rates.pop("reasoning_usd_per_mtok", None)  # not billed apart
         whole[above] = rates
     if not {"input_usd_per_mtok", "output_usd_per_mtok"} <= whole[0].keys():
         return None

@@ -139,6 +139,16 @@ class HttpProvider:
         """The first part of the ids of its models."""
         return self._name
 
+    @property
+    def http(self) -> Http:
+        """The connections, for what is not a call: lists of models, and batches."""
+        return self._http
+
+    @property
+    def wire(self) -> Wire:
+        """The protocol that is spoken."""
+        return self._wire
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r}, {self._http.base_url!r})"
 
