@@ -59,6 +59,8 @@ class Reservation:
 class Budget:
     """What may be spent in all, in US dollars; `spent_usd` is what an earlier part of the run has spent.
 
+    `name` is what its errors call it.
+
     The sum of what is spent and reserved never exceeds the limit, however many tasks reserve at once
     on one event loop; only a provider that charges more than the bound of a request can exceed it.
 
@@ -72,7 +74,8 @@ class Budget:
         ConfigError: an amount is negative, infinite or not a number.
     """
 
-    def __init__(self, limit_usd: float, *, spent_usd: float = 0.0) -> None:
+    def __init__(self, limit_usd: float, *, spent_usd: float = 0.0, name: str = "the budget") -> None:
+        self.name = name
         self.limit_usd = _checked(limit_usd, what="a budget")
         self.spent_usd = _checked(spent_usd, what="what is spent of a budget")
         self.reserved_usd = 0.0
@@ -92,9 +95,9 @@ class Budget:
         committed = self.spent_usd + self.reserved_usd
         if committed + bound_usd > self.limit_usd * (1 + _ROUNDING):
             raise BudgetError(
-                f"the call could cost ${bound_usd:.6f}, but ${self.left_usd:.6f} of the budget of "
+                f"the call could cost ${bound_usd:.6f}, but ${self.left_usd:.6f} of {self.name} of "
                 f"${self.limit_usd:.6f} is left (${self.spent_usd:.6f} spent, ${self.reserved_usd:.6f} "
-                "reserved by calls under way); raise the budget, or ask for fewer output tokens"
+                f"reserved by calls under way); raise {self.name}, or ask for fewer output tokens"
             )
         self.reserved_usd += bound_usd
         return Reservation(self, bound_usd)

@@ -147,7 +147,9 @@ class Attempt:
 
     `error` is None for an answer, else the name of the error's class. `cost_usd` is what the attempt
     is known to have cost: 0.0 for a request that failed before an answer, None when the model has no
-    price. `started_s` is on a monotonic clock.
+    price. `started_s` is on a monotonic clock. `account` is the alias of the key, empty where there is
+    but one. `first_token_s` is None where nothing came or nothing was streamed. `fallback_reason` is why
+    the model that was asked for first did not answer: an error's class, or what kept it from being asked.
     """
 
     model_id: str
@@ -159,6 +161,9 @@ class Attempt:
     error: str | None
     prompt_id: str = ""
     is_fallback: bool = False
+    account: str = ""
+    first_token_s: float | None = None
+    fallback_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

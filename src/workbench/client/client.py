@@ -1,20 +1,25 @@
 """The client: models by their ids, the providers that serve them, and one call after another."""
 
-import asyncio
 import random
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 
 from workbench.budget import Budget
 from workbench.catalog import Catalog, default_catalog
-from workbench.client.call import Call, Target
+from workbench.client.accounts import Account, accounts_of
+from workbench.client.breaker import Breaker
+from workbench.client.call import Call
+from workbench.client.channel import AccountInUse, Channel, ChannelKey
+from workbench.client.ledger import Ledger
 from workbench.client.limits import LIMITS, Limits
+from workbench.client.slots import FairSlots
+from workbench.client.visit import Target
 from workbench.errors import ConfigError
 from workbench.providers import registry
 from workbench.providers.base import Provider
 from workbench.routing.base import Router
-from workbench.types import Attempt, Completion, Decoding, Delta, Prompt
+from workbench.types import Completion, Decoding, Delta, Prompt
 
 DECODING = Decoding()
 """How a model is asked to answer where the caller does not say."""
@@ -27,35 +32,44 @@ class Client:
     manager, which closes the providers' connections at the end.
 
     Args:
+        providers: connections, or accounts where a provider is reached with several keys.
         catalog: what models cost; None: the models that come with the package.
         budget: what may be spent; None: no limit. A call of a model without a price is then refused.
         rng: source of the jitter.
 
     Raises:
-        ConfigError: two providers have one name.
+        ConfigError: two providers have one name, or two accounts of one provider have one alias.
     """
 
     def __init__(
         self,
-        providers: Iterable[Provider],
+        providers: Iterable[Provider | Account],
         *,
         catalog: Catalog | None = None,
         limits: Limits = LIMITS,
         budget: Budget | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self.ledger: list[Attempt] = []
+        self.ledger = Ledger(limits.ledger_size)
         self.catalog = default_catalog() if catalog is None else catalog
         self.limits = limits
         self.budget = budget
-        self._providers = _by_name(providers)
-        self._slots = asyncio.Semaphore(limits.concurrency)
+        self._accounts = _by_provider(providers, limits)
+        self._targets: dict[str, Target] = {}
+        self._slots = FairSlots(limits.concurrency)
         self.rng = rng or random.Random()
 
     @property
     def spent_usd(self) -> float:
         """What all attempts so far have cost, where their models have a price."""
-        return sum(attempt.cost_usd or 0.0 for attempt in self.ledger)
+        return self.ledger.total.cost_usd
+
+    @property
+    def breakers(self) -> Mapping[ChannelKey, Breaker]:
+        """The circuit breaker of every model of every account that was asked for so far."""
+        return {
+            channel.key: channel.breaker for target in self._targets.values() for channel in target.channels
+        }
 
     async def __aenter__(self) -> "Client":
         return self
@@ -68,8 +82,9 @@ class Client:
     async def aclose(self) -> None:
         """Close every provider's connections."""
         async with AsyncExitStack() as stack:
-            for provider in self._providers.values():
-                stack.push_async_callback(provider.aclose)
+            for accounts in self._accounts.values():
+                for account in accounts:
+                    stack.push_async_callback(account.provider.aclose)
 
     def check(self, model_ids: Iterable[str]) -> None:
         """Find a misspelt model before anything is sent.
@@ -102,9 +117,13 @@ class Client:
             ProviderError: no answer; its `attempts` were made, and may have cost `cost_usd`.
             AllProvidersFailedError: more than one candidate was asked, and none answered.
         """
-        call = self._call(target, prompt, decoding, fallbacks=fallbacks, candidates=candidates)
-        async with self._slots:
-            return await call.first_of(call.complete)
+        model_ids = self._candidates(target, prompt, fallbacks=fallbacks, candidates=candidates)
+        call = self._call(model_ids, prompt, decoding)
+        await self._slots.acquire(model_ids[0])
+        try:
+            return await call.completion()
+        finally:
+            self._slots.release(model_ids[0])
 
     async def stream(
         self,
@@ -120,57 +139,61 @@ class Client:
         Raises:
             ProviderError: as `complete`; after the first text, `partial_text` is what had come.
         """
-        call = self._call(target, prompt, decoding, fallbacks=fallbacks, candidates=candidates)
-        async with self._slots:
-            first, deltas = await call.first_of(call.opened)
+        model_ids = self._candidates(target, prompt, fallbacks=fallbacks, candidates=candidates)
+        call = self._call(model_ids, prompt, decoding)
+        await self._slots.acquire(model_ids[0])
+        try:
+            first, deltas = await call.opened()
             async with aclosing(deltas):
                 yield first
                 async for delta in deltas:
                     yield delta
+        finally:
+            self._slots.release(model_ids[0])
 
-    def _call(
-        self,
-        target: str | Router,
-        prompt: Prompt,
-        decoding: Decoding,
-        *,
-        fallbacks: Sequence[str],
-        candidates: Sequence[str],
-    ) -> Call:
+    def _candidates(
+        self, target: str | Router, prompt: Prompt, *, fallbacks: Sequence[str], candidates: Sequence[str]
+    ) -> list[str]:
+        """The models to ask, in order, each once."""
         if isinstance(target, str):
-            model_ids = [target, *fallbacks]
-        else:
-            decision = target.route(prompt, tuple(candidates) or self._connected())
-            model_ids = [decision.model_id, *decision.fallbacks, *fallbacks]
-        targets = [self._target(model_id) for model_id in dict.fromkeys(model_ids)]
-        if self.budget is not None:
-            for target_ in targets:
-                target_.spec.cost_bound_usd(prompt, decoding)
+            return list(dict.fromkeys((target, *fallbacks)))
+        decision = target.route(prompt, tuple(candidates) or self._connected())
+        return list(dict.fromkeys((decision.model_id, *decision.fallbacks, *fallbacks)))
+
+    def _call(self, model_ids: Sequence[str], prompt: Prompt, decoding: Decoding) -> Call:
+        targets = [self._target(model_id) for model_id in model_ids]
+        if self.budget is not None or self.limits.max_call_cost_usd is not None:
+            for target in targets:
+                target.spec.cost_bound_usd(prompt, decoding)
         return Call(self, prompt, decoding, targets)
 
     def _connected(self) -> tuple[str, ...]:
-        return tuple(spec.model_id for spec in self.catalog if spec.provider in self._providers)
+        return tuple(spec.model_id for spec in self.catalog if spec.provider in self._accounts)
 
     def _target(self, model_id: str) -> Target:
-        spec = self.catalog.callable_model(model_id)
-        if spec.provider not in self._providers:
-            connected = ", ".join(self._providers)
-            raise ConfigError(
-                f"{model_id}: provider {spec.provider!r} is not connected; connected are {connected}"
-            )
-        return Target(self._providers[spec.provider], spec)
+        if model_id not in self._targets:
+            spec = self.catalog.callable_model(model_id)
+            if spec.provider not in self._accounts:
+                connected = ", ".join(self._accounts)
+                raise ConfigError(
+                    f"{model_id}: provider {spec.provider!r} is not connected; connected are {connected}"
+                )
+            accounts = self._accounts[spec.provider]
+            channels = [Channel(account, spec.model, self.limits) for account in accounts]
+            self._targets[model_id] = Target(spec, channels)
+        return self._targets[model_id]
 
 
 def connect(
     model_ids: Iterable[str],
     *,
-    providers: Iterable[Provider] = (),
+    providers: Iterable[Provider | Account] = (),
     simulator_url: str | None = None,
     catalog: Catalog | None = None,
     limits: Limits = LIMITS,
     budget: Budget | None = None,
 ) -> Client:
-    """A client of every provider that `model_ids` name, with keys from the environment or `.env`.
+    """A client of every provider that `model_ids` name, with all keys that `accounts` finds for it.
 
     Args:
         providers: connections that exist already, such as a replay; they are used for their names.
@@ -180,21 +203,27 @@ def connect(
         ConfigError: an unknown provider or model, or a key that is not set.
     """
     connected = list(providers)
-    known = {provider.name for provider in connected}
+    known = {one.provider.name if isinstance(one, Account) else one.name for one in connected}
     model_ids = tuple(model_ids)
     for name in dict.fromkeys(model_id.partition("/")[0] for model_id in model_ids):
         if name not in known:
             base_url = simulator_url if name == registry.SIMULATOR else None
-            connected.append(registry.provider(name, base_url=base_url))
+            connected += accounts_of(name, base_url=base_url)
     client = Client(connected, catalog=catalog, limits=limits, budget=budget)
     client.check(model_ids)
     return client
 
 
-def _by_name(providers: Iterable[Provider]) -> dict[str, Provider]:
-    named: dict[str, Provider] = {}
-    for provider in providers:
-        if provider.name in named:
-            raise ConfigError(f"two providers are called {provider.name!r}; give each a name of its own")
-        named[provider.name] = provider
+def _by_provider(providers: Iterable[Provider | Account], limits: Limits) -> dict[str, list[AccountInUse]]:
+    named: dict[str, list[AccountInUse]] = {}
+    for one in providers:
+        account = one if isinstance(one, Account) else Account(one)
+        name = account.provider.name
+        others = named.setdefault(name, [])
+        if any(account.alias == other.alias for other in others):
+            raise ConfigError(
+                f"two providers are called {name!r}; give each a name of its own, or make them accounts, "
+                "each with an alias"
+            )
+        others.append(AccountInUse(account, limits))
     return named

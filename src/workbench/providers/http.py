@@ -12,7 +12,7 @@ import asyncio
 import ssl
 import urllib.request
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -87,6 +87,11 @@ idempotency_key: ContextVar[str | None] = ContextVar("idempotency_key", default=
 It is sent as `Idempotency-Key`, so that a server that knows the header answers and bills the call once.
 Source: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 """
+
+head_observer: ContextVar[Callable[[Mapping[str, str]], object] | None] = ContextVar(
+    "head_observer", default=None
+)
+"""Is given the headers of every response to the call that is under way, such as the limits they tell."""
 
 
 class LibraryError(Exception):
@@ -286,6 +291,8 @@ class Http:
     ) -> AsyncGenerator[Reply]:
         response = await self._sent(request, model=model, deadline=deadline)
         try:
+            if (observe := head_observer.get()) is not None:
+                observe(response.headers)
             yield Reply(self, response, model=model, deadline=deadline)
         finally:
             await response.aclose()

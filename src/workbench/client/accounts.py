@@ -1,0 +1,82 @@
+"""Accounts: the keys that a provider may be asked with, and where they come from.
+
+The keys of a provider are in the variable of its row (`OPENAI_API_KEY`) and those that are numbered from 2
+on (`OPENAI_API_KEY_2`, ...), each in the environment, in `.env`, or in the encrypted file that
+`WORKBENCH_KEY_FILE` names, in this order. An account is called by the variable that its key came from;
+the key itself is in no ledger.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain, count
+from pathlib import Path
+
+from workbench.client.limits import check_positive
+from workbench.errors import MissingExtraError
+from workbench.providers import registry
+from workbench.providers.base import Provider
+from workbench.settings import Secret, secret
+
+KEY_FILE_VARIABLE = "WORKBENCH_KEY_FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A provider as it is reached with one key.
+
+    `alias` is its name in the ledger, never the key. `requests_per_minute` and `tokens_per_minute` are what
+    was agreed on; None: what the client's limits say.
+
+    Raises:
+        ConfigError: a rate is not a positive number.
+    """
+
+    provider: Provider
+    alias: str = ""
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("requests_per_minute", "tokens_per_minute"):
+            if getattr(self, name) is not None:
+                check_positive(f"{name} of account {self.alias!r}", getattr(self, name))
+
+
+def accounts_of(name: str, *, base_url: str | None = None) -> list[Account]:
+    """An account for each key of the provider `name`, or the one of a provider that needs no key.
+
+    Raises:
+        ConfigError: there is no such provider, or it needs a key and there is none.
+    """
+    variable = registry.endpoint(name).key_var
+    keys = {} if variable is None else keys_of(variable)
+    if not keys:
+        return [Account(registry.provider(name, base_url=base_url))]
+    return [
+        Account(registry.provider(name, base_url=base_url, key=key), alias) for alias, key in keys.items()
+    ]
+
+
+def keys_of(variable: str) -> dict[str, Secret]:
+    """The keys of `variable` and of those numbered after it, up to the first number that is missing."""
+    kept = _key_file()
+    keys: dict[str, Secret] = {}
+    for name in chain((variable,), (f"{variable}_{number}" for number in count(2))):
+        key = secret(name) or kept.get(name)
+        if key is None:
+            return keys
+        if key not in keys.values():
+            keys[name] = key
+    return keys
+
+
+def _key_file() -> Mapping[str, Secret]:
+    path = os.environ.get(KEY_FILE_VARIABLE)
+    if not path:
+        return {}
+    try:
+        from workbench.client.key_file import read_keys  # here, as cryptography need not be installed
+    except ImportError as exc:
+        raise MissingExtraError("keys", f"the key file {path}") from exc
+    return read_keys(Path(path))
