@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import wires
 from faults import (
     DONE,
     GOOD,
@@ -26,11 +27,19 @@ from faults import (
     stream,
     whole,
 )
-from workbench.errors import BadResponseError, DataError, EmptyCompletionError, ProviderError, RateLimitError
+from wires import CITY, LINKED, PNG, SCHEMA, conversation, everything
+from workbench.errors import (
+    BadResponseError,
+    ConfigError,
+    DataError,
+    EmptyCompletionError,
+    ProviderError,
+    RateLimitError,
+)
 from workbench.providers.base import Provider
-from workbench.providers.chat_completions import ChatCompletions
+from workbench.providers.chat_completions import ChatCompletions, ChatCompletionsWire
 from workbench.providers.simulator import Simulator
-from workbench.types import Completion, Decoding, Prompt
+from workbench.types import Completion, Decoding, Message, Prompt, TokenLogprob, Tool, ToolCall
 
 pytestmark = pytest.mark.anyio
 
@@ -305,3 +314,140 @@ async def test_the_simulator_is_understood() -> None:
     assert "".join(one.text for one in streamed) == completion.text
     assert streamed[-1].completion is not None
     assert streamed[-1].completion.usage == completion.usage
+
+
+async def test_a_conversation_with_tools_and_images_is_sent() -> None:
+    wire = ChatCompletionsWire()
+    decoding = everything(tool_choice="clock", top_logprobs=2, reasoning_effort="low")
+    prompt = conversation("Weather?", PNG, LINKED)
+    _, received = await wires.ask(wire, whole(answer()), prompt=prompt, decoding=decoding)
+    assert received.body["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Weather?"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,cG5n"}},
+                {"type": "image_url", "image_url": {"url": "https://a.example/b.jpg"}},
+            ],
+        },
+        {
+            "role": "assistant",
+            "content": "Let me look.",
+            "tool_calls": [
+                {
+                    "id": "call_a",
+                    "type": "function",
+                    "function": {"name": "weather", "arguments": '{"city": "Zürich"}'},
+                },
+                {"id": "call_b", "type": "function", "function": {"name": "clock", "arguments": ""}},
+            ],
+        },
+        {"role": "tool", "content": "rain", "tool_call_id": "call_a"},
+        {"role": "tool", "content": "12:00", "tool_call_id": "call_b"},
+        {"role": "user", "content": "And now?"},
+    ]
+    weather = {"name": "weather", "description": "The weather in a city", "parameters": json.loads(CITY)}
+    assert received.body["tools"][0] == {"type": "function", "function": weather}
+    assert received.body["tool_choice"] == {"type": "function", "function": {"name": "clock"}}
+    assert received.body["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": json.loads(SCHEMA), "strict": True},
+    }
+    assert (received.body["logprobs"], received.body["top_logprobs"]) == (True, 2)
+    assert received.body["reasoning_effort"] == "low"
+
+
+@pytest.mark.parametrize(
+    "message", [Message("assistant", "", (PNG,)), Message("tool", "12:00")], ids=["image", "result"]
+)
+async def test_what_the_protocol_cannot_carry_is_refused(message: Message) -> None:
+    provider = ChatCompletions("faulty", "http://127.0.0.1:1/v1")
+    with pytest.raises(DataError, match="prompt 'p1'"):
+        await provider.complete("small", Prompt("p1", "?", history=(message,)), Decoding(), deadline_s=1.0)
+
+
+async def test_a_schema_that_is_none_is_refused() -> None:
+    provider = ChatCompletions("faulty", "http://127.0.0.1:1/v1")
+    with pytest.raises(ConfigError, match="the schema of the tool 'clock' is not JSON"):
+        await provider.complete(
+            "small", PROMPT, Decoding(tools=(Tool("clock", parameters="{"),)), deadline_s=1.0
+        )
+
+
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+async def test_thoughts_are_kept_apart_from_the_answer(name: str) -> None:
+    completion, _ = await ask(whole(message(message={"content": TEXT, name: "Two and two."})))
+    assert (completion.text, completion.reasoning) == (TEXT, "Two and two.")
+    thought = {"choices": [{"index": 0, "delta": {name: "Two and two."}}]}
+    pieces, streamed, _ = await read_stream(stream(event(json.dumps(thought)), *GOOD))
+    assert (pieces[0], streamed.text, streamed.reasoning) == ("", TEXT, "Two and two.")
+
+
+async def test_thoughts_may_be_parts_of_the_content() -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "Two and two."}]}
+    completion, _ = await ask(whole(message(message={"content": [thought, {"type": "text", "text": TEXT}]})))
+    assert (completion.text, completion.reasoning) == (TEXT, "Two and two.")
+
+
+async def test_log_probabilities_are_read() -> None:
+    top = [{"token": "4", "logprob": -0.1}, {"token": "\ud83d", "logprob": -3.0}, {"token": "5"}]
+    tokens = [{"token": "4", "logprob": -0.1, "top_logprobs": top}, {"token": "?", "logprob": "x"}, None]
+    completion, _ = await ask(whole(message(message={"content": "4"}, logprobs={"content": tokens})))
+    assert completion.logprobs == (TokenLogprob("4", -0.1, (("4", -0.1),)),)
+
+
+async def test_calls_that_share_an_index_are_told_apart_by_their_ids() -> None:
+    def call(call_id: str, arguments: str) -> bytes:
+        function = {"name": "clock", "arguments": arguments}
+        asked = {"tool_calls": [{"index": 0, "id": call_id, "function": function}]}
+        return event(json.dumps({"choices": [{"index": 0, "delta": asked}]}))
+
+    events = [call("a", '{"x":'), call("a", " 1}"), call("b", "{}"), delta(finish="stop"), DONE]
+    _, completion, _ = await read_stream(stream(*events))
+    assert completion.tool_calls == (ToolCall("a", "clock", '{"x": 1}'), ToolCall("b", "clock", "{}"))
+    assert (completion.finish_reason, completion.raw_finish_reason) == ("tool_calls", "stop")
+
+
+async def test_a_call_without_an_id_is_given_one() -> None:
+    calls = [{"function": {"name": "clock", "arguments": {"zone": "UTC"}}}]
+    completion, _ = await ask(whole(message(message={"content": None, "tool_calls": calls})))
+    assert completion.tool_calls == (ToolCall("call_0", "clock", '{"zone": "UTC"}'),)
+
+
+async def test_a_call_without_a_name_is_no_answer() -> None:
+    with pytest.raises(BadResponseError, match="names no tool"):
+        await ask(whole(message(message={"tool_calls": [{"id": "a", "function": {}}]})))
+
+
+async def test_tokens_that_are_only_in_the_total_were_written_out_of_sight() -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 55}
+    completion, _ = await ask(whole(answer(usage=usage)))
+    assert (completion.usage.output_tokens, completion.usage.reasoning_tokens) == (45, 40)
+
+
+@pytest.mark.parametrize(
+    ("usage", "cached", "written"),
+    [
+        ({"prompt_cache_hit_tokens": 8}, 8, 0),
+        ({"prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 6}}, 4, 6),
+        ({"prompt_tokens_details": {"cached_tokens": 11}}, 0, 0),
+    ],
+    ids=["deepseek", "written", "more-than-all"],
+)
+async def test_tokens_of_a_cache_are_counted(usage: dict[str, Any], cached: int, written: int) -> None:
+    completion, _ = await ask(whole(answer(usage={"prompt_tokens": 10, "completion_tokens": 5} | usage)))
+    assert (completion.usage.cached_input_tokens, completion.usage.cache_write_tokens) == (cached, written)
+
+
+async def test_a_model_that_changes_in_mid_stream_is_none_that_was_asked_for() -> None:
+    events = [GOOD[0], GOOD[1].replace(b'"small"', b'"other"'), *GOOD[2:]]
+    _, completion, _ = await read_stream(stream(*events))
+    assert completion.served_model == "small, other"
+
+
+async def test_a_refusal_in_pieces_is_a_filtered_answer() -> None:
+    said = [{"choices": [{"index": 0, "delta": {"refusal": text}}]} for text in ("I may ", "not.")]
+    events = [event(json.dumps(one)) for one in said]
+    pieces, completion, _ = await read_stream(stream(*events, delta(finish="stop"), DONE))
+    assert (pieces, completion.finish_reason) == (["I may ", "not."], "content_filter")
