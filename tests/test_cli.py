@@ -107,6 +107,7 @@ BAD_SPECS = {
     "unknown-model": (("sim-small", "sim-smal"), "did you mean simulator/sim-small"),
     "unknown-provider": (("simulator/sim-small", "nowhere/x"), "no provider 'nowhere'"),
     "misspelt-key": (("notebook:", "notebok:"), "notebok: there is no such key; did you mean 'notebook'?"),
+    "broken-yaml": (("notebook:", "notebook: ["), "spec.yaml is not plain YAML: while parsing a flow"),
     "budget-too-small": (("notebook:", "budget_usd: 0.000001\nnotebook:"), "raise the budget"),
     "no-price": (("simulator/sim-small", "vllm/mine"), "vllm/mine has no price"),
     "option-of-a-router": (

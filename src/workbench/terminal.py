@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len
@@ -22,16 +23,18 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from workbench.datasets import Dataset, Description
-from workbench.datasets.fetch import OnProgress
 from workbench.experiment import result_table as result_rows
-from workbench.experiment.analyse import Analysis
 from workbench.experiment.progress import Observer, Progress
 from workbench.experiment.wording import ABSENT, count, percent, printable, seconds, usd
-from workbench.routing.evaluate import Leaderboard, Result
 from workbench.stats.estimate import Estimate
 
-_LEADERBOARD: dict[str, Callable[[Result], str]] = {
+if TYPE_CHECKING:  # what is drawn is made elsewhere, by modules that take seconds to import
+    from workbench.datasets import Dataset, Description
+    from workbench.datasets.fetch import OnProgress
+    from workbench.experiment.analyse import Analysis
+    from workbench.routing.evaluate import Leaderboard, Result
+
+_LEADERBOARD: "dict[str, Callable[[Result], str]]" = {
     "router": lambda result: result.router,
     "quality": lambda result: percent(Estimate(result.quality, result.quality_low, result.quality_high)),
     "USD per 1,000 prompts": lambda result: usd(None if result.cost_usd is None else 1000 * result.cost_usd),
@@ -107,14 +110,14 @@ def _tell_bound(shown_on: Console, seen: Progress) -> None:
     shown_on.print(text, style="dim", soft_wrap=True)
 
 
-def result_table(analysis: Analysis) -> "Cells":
+def result_table(analysis: "Analysis") -> "Cells":
     """What each arm did: one row an arm. The number of prompts is in the verdicts, to save the width."""
     shown = [place for place, name in enumerate(result_rows.HEADER) if name != "prompts"]
     rows = ([row[place] for place in shown] for row in result_rows.rows(analysis))
     return cells([result_rows.HEADER[place] for place in shown], rows)
 
 
-def verdicts(analysis: Analysis) -> Iterator[Text]:
+def verdicts(analysis: "Analysis") -> Iterator[Text]:
     """One line a comparison, coloured by its finding, then what a reader must be warned of."""
     for comparison in analysis.comparisons:
         yield Text(f"- {printable(comparison.verdict)}", style=_STYLE_OF_FINDING[comparison.finding])
@@ -122,26 +125,26 @@ def verdicts(analysis: Analysis) -> Iterator[Text]:
         yield Text(f"! {printable(warning)}", style="dim")
 
 
-def leaderboard_table(board: Leaderboard) -> "Cells":
+def leaderboard_table(board: "Leaderboard") -> "Cells":
     """Routers on prompts that they had not seen."""
     header, *rows = leaderboard_rows(board)
     return cells(header, rows)
 
 
-def leaderboard_rows(board: Leaderboard) -> list[list[str]]:
+def leaderboard_rows(board: "Leaderboard") -> list[list[str]]:
     """The header, then a row a router; a column that means nothing for this table is left out."""
     columns = {name: [worded(result) for result in board.results] for name, worded in _LEADERBOARD.items()}
     shown = {name: cells for name, cells in columns.items() if set(cells) != {ABSENT}}
     return [list(shown), *(list(row) for row in zip(*shown.values(), strict=True))]
 
 
-def dataset_table(rows: Iterable[Dataset]) -> "Cells":
+def dataset_table(rows: "Iterable[Dataset]") -> "Cells":
     """Prompt sets and benchmarks, and whether each is on this machine."""
     header = ("name", "kind", "prompts", "models", "licence", "here")
     return cells(header, (_dataset_row(row) for row in rows))
 
 
-def description(found: Description) -> str:
+def description(found: "Description") -> str:
     """What is known of a dataset, a line for each thing."""
     row = found.dataset
     lines = {
@@ -163,7 +166,7 @@ def description(found: Description) -> str:
 
 
 @contextmanager
-def download(shown_on: Console, name: str) -> Iterator[OnProgress]:
+def download(shown_on: Console, name: str) -> "Iterator[OnProgress]":
     """Draws the bytes of a download as they come; into a file, nothing."""
     if not shown_on.is_terminal:
         yield lambda seen: None
@@ -179,7 +182,8 @@ class Cells:
     """A plain table: the first column to the left, the others to the right; only headers are broken.
 
     Where it is too wide for the terminal, no cell is cut: the columns that are left follow in a second
-    table, under the first column again. [columns][cells], each column's first cell being its header.
+    table, beside the first column again, which is folded if it must be. [columns][cells], where each
+    column's first cell is its header.
     """
 
     columns: tuple[tuple[str, ...], ...]
@@ -224,13 +228,16 @@ def _drawn(columns: Sequence[Sequence[str]]) -> Table:
     drawn = Table(box=box.SIMPLE_HEAD, padding=(0, _GAP - 1, 0, 0), pad_edge=False)
     for position, (header, *values) in enumerate(columns):
         broken = "\n".join(_broken(header, values))
-        drawn.add_column(broken, justify="right" if position else "left", no_wrap=True)
+        if position:
+            drawn.add_column(broken, justify="right", no_wrap=True)
+        else:
+            drawn.add_column(broken, overflow="fold")
     for row in zip(*(column[1:] for column in columns), strict=True):
-        drawn.add_row(*(Text(cell, no_wrap=True) for cell in row))
+        drawn.add_row(*map(Text, row))
     return drawn
 
 
-def _dataset_row(row: Dataset) -> tuple[str, ...]:
+def _dataset_row(row: "Dataset") -> tuple[str, ...]:
     n_models = str(row.n_models) if row.n_models else ABSENT
     here = "yes" if row.location else "fetchable" if row.is_fetchable else "no"
     return (row.name, row.kind, f"{row.n_prompts:,}", n_models, row.licence, here)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -326,6 +327,7 @@ def test_a_run_killed_half_way_is_finished_without_buying_a_finished_call_twice(
     killed = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     while not journal.exists() or journal.read_bytes().count(b'"outcome"') < 25:
         assert killed.poll() is None
+        time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.wait(10)
     n_kept = journal.read_bytes().count(b'"kind": "outcome"')

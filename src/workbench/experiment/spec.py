@@ -221,7 +221,7 @@ def read_yaml(path: Path) -> object:
     try:
         return yaml.load(content, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader that allows less
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as exc:
-        raise ConfigError(f"{path} is not plain YAML: {exc}") from exc
+        raise ConfigError(f"{path} is not plain YAML: {' '.join(str(exc).split())}") from exc
 
 
 def digest(value: object) -> str:
