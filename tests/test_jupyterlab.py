@@ -32,7 +32,7 @@ from workbench.experiment.progress import Progress, RunningComparison
 from workbench.stats.estimate import Estimate
 from workbench.widgets import ProgressPanel
 
-with ProgressPanel("Is B better than A?") as panel:
+with ProgressPanel("Is B worth $1 more, or $2?") as panel:
     for n in range(11):
         half = 0.4 / (n + 1)
         intervals = [Estimate(mean, mean - half, mean + half) for mean in (-0.1, 0.0, 0.1)]
@@ -137,10 +137,12 @@ def test_the_panel_moves_while_it_runs_and_is_there_in_the_saved_notebook(
     page.screenshot(path=tmp_path / "running.png")
     page.wait_for_function(MOVED, arg=before)
     assert "━●━" in before
-    page.get_by_text(re.compile("1,000 of 1,000 calls .* took")).wait_for()
-    page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+    finished = page.locator(".jp-OutputArea-output.jp-RenderedHTMLCommon")
+    finished.get_by_text(re.compile("1,000 of 1,000 calls .* took")).wait_for()
     page.screenshot(path=tmp_path / "end.png")
-    assert n_lines(page.locator(".jp-RenderedHTMLCommon pre").first) < 4.9  # four, and none wraps
+    assert "Is B worth $1 more, or $2?" in finished.inner_text()  # not taken for a formula
+    assert n_lines(finished.locator("pre")) < 4.9  # a head and three arms, and none wraps
+    page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
     saved = json.loads(notebook.read_text())["cells"][0]["outputs"]
     assert len(saved) == 1
     assert "1,000 of 1,000 calls" in "".join(saved[0]["data"]["text/html"])

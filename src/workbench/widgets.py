@@ -18,7 +18,7 @@ except ModuleNotFoundError as exc:
 
 _UPDATE_S = 0.2
 _BAR = 40  # characters of the bar of progress
-_WIDTH = 17  # characters of the line that an interval is drawn on: odd, so that 0 has a column
+_WIDTH = 15  # characters of the line that an interval is drawn on: odd, so that 0 has a column
 _SCALES = (5, 10, 20, 50, 100)  # percentage points to either side of no difference
 
 
@@ -73,7 +73,7 @@ class ProgressPanel:
 
     def show(self) -> None:
         """Display the panel below the cell that calls this."""
-        self._text.value = f"<b>{escape(self._title)}</b>: waiting for the first answer"
+        self._text.value = f"<b>{_plain(self._title)}</b>: waiting for the first answer"
         self._handle = display(self._box, display_id=True)
 
     def close(self, progress: Progress | None = None, *, stopped: bool = False) -> None:
@@ -94,12 +94,17 @@ def static_html(title: str, progress: Progress | None, *, stopped: bool = False)
     empties `style`, so nothing depends on that.
     """
     if progress is None:
-        return f"<div><b>{escape(title)}</b>: nothing was run</div>"
+        return f"<div><b>{_plain(title)}</b>: nothing was run</div>"
     share = _share(progress)
     full = round(share * _BAR)
     bar = f"<div><code>{'█' * full}{'░' * (_BAR - full)}</code> {share:.0%}</div>"
     note = "<div><b>The run broke off here; run it again to resume.</b></div>" if stopped else ""
     return f"<div>{bar}{_body(title, progress)}{note}</div>"
+
+
+def _plain(text: str) -> str:
+    """Text that JupyterLab shows as it is: it takes what stands between dollar signs for a formula."""
+    return escape(text).replace("$", "<span>$</span>")
 
 
 def _share(progress: Progress) -> float:
@@ -108,7 +113,7 @@ def _share(progress: Progress) -> float:
 
 def _body(title: str, progress: Progress) -> str:
     table = _drawn(progress.comparisons) if progress.comparisons else ""
-    lines = (f"<b>{escape(title)}</b>", _counts(progress), _money(progress))
+    lines = (f"<b>{_plain(title)}</b>", _counts(progress), _money(progress))
     return "".join(f'<div style="line-height: 1.5">{line}</div>' for line in lines) + table
 
 
@@ -131,8 +136,8 @@ def _pace(progress: Progress) -> str:
 
 def _money(progress: Progress) -> str:
     if progress.budget_usd is None:
-        return f"spent ${progress.spent_usd:,.4f}"
-    return f"spent ${progress.spent_usd:,.4f} of ${progress.budget_usd:,.2f}"
+        return f"spent {progress.spent_usd:,.4f} USD"
+    return f"spent {progress.spent_usd:,.4f} of {progress.budget_usd:,.2f} USD"
 
 
 def _drawn(comparisons: Sequence[RunningComparison]) -> str:
@@ -141,10 +146,10 @@ def _drawn(comparisons: Sequence[RunningComparison]) -> str:
 
 
 def _table(comparisons: Sequence[RunningComparison]) -> str:
-    """One line an arm: how many prompts, the difference in percentage points, and a drawing of it."""
+    """One line an arm: on how many prompts, the difference in percentage points, and a drawing of it."""
     scale = _scale([c.difference for c in comparisons if c.difference is not None])
     control = _short(comparisons[0].control, limit=16)
-    head = ("arm", "prompts", f"against {control}", f"points, -{scale} to {scale}")
+    head = ("arm", "n", f"points against {control}", f"-{scale} to {scale}")
     return _aligned([head, *(_row(comparison, scale=scale) for comparison in comparisons)])
 
 
@@ -189,7 +194,7 @@ def interval_bar(difference: Estimate, *, scale: int) -> str:
     """The interval on a line from `-scale` to `scale` points, with a mark at no difference.
 
     >>> interval_bar(Estimate(0.03, 0.01, 0.05), scale=10)
-    '········¦━●━━····'
+    '·······¦━●━····'
     """
     low, value, high = (_column(n, scale) for n in (difference.low, difference.value, difference.high))
     marks = ["━" if low <= column <= high else "·" for column in range(_WIDTH)]
