@@ -8,6 +8,7 @@ import io
 import itertools
 import logging
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -26,6 +27,7 @@ from rich.console import Console
 from rich.traceback import Traceback
 
 from faults import FaultServer, answer, error, whole
+from workbench import cli
 from workbench.client import Client
 from workbench.errors import AuthError
 from workbench.providers import registry
@@ -214,3 +216,41 @@ def test_a_key_that_nobody_has_any_more_is_forgotten() -> None:
     assert holds_secret("<canary-in-use-0001>")
     del key
     assert not holds_secret("<canary-in-use-0001>")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "spec.yaml", "-p", "KEY:sk-canary1234567890abcd"],
+        ["run", "spec.yaml", "-p", "canary=sk-canary1234567890abcd"],
+        ["run", "spec.yaml", "-p", "spec_path=[sk-canary1234567890abcd"],
+        ["run", "canary of the environment.yaml"],
+        ["run", ".env"],
+    ],
+    ids=["no-value", "unknown", "not-yaml", "path", "dotenv"],
+)
+def test_a_key_on_the_command_line_is_not_said_back(
+    project: Path,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "canary of the environment")
+    monkeypatch.setattr(sys, "argv", ["workbench", *arguments])
+    (project / ".env").write_text("GROQ_API_KEY=sk-canary1234567890abcd: [")
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    assert said.err.startswith("error: ")
+    assert not re.search("sk-canary|canary of", said.out + said.err)
+
+
+def test_a_damaged_dotenv_file_is_told_by_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(".env").write_bytes(b"KEY=\xe9")
+    monkeypatch.setattr(sys, "argv", ["workbench", "data", "list"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "cannot be read as UTF-8 text" in capsys.readouterr().err

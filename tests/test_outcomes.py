@@ -318,3 +318,10 @@ def test_a_table_of_many_batches_is_read_whole() -> None:
     table = pd.DataFrame({"n": range(5000), "kind": pd.Categorical([str(n % 7) for n in range(5000)])})
     read = outcomes.read_parquet(table.to_parquet(), source="table.parquet")
     pd.testing.assert_frame_equal(read, table)
+
+
+@pytest.mark.parametrize("dtype", ["object", "str", "string"])
+def test_a_table_without_rows_is_one(tmp_path: Path, dtype: str) -> None:
+    empty = pd.DataFrame({name: pd.Series([], dtype=dtype) for name in ("prompt_id", "arm", "prompt")})
+    outcomes.write(empty, tmp_path / "empty.parquet")
+    assert outcomes.read(tmp_path / "empty.parquet").empty

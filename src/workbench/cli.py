@@ -178,8 +178,9 @@ def main() -> None:
         app()
     except WorkbenchError as exc:
         from workbench.experiment.wording import printable
+        from workbench.redaction import masked
 
-        told = "\n".join(map(printable, str(exc).splitlines()))
+        told = "\n".join(map(printable, masked(str(exc)).splitlines()))
         typer.echo(f"error: {told}", err=True)
         sys.exit(1)
 

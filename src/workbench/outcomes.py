@@ -226,7 +226,8 @@ def _cell(value: object) -> str:
 def _typed(column: pd.Series) -> pd.Series:
     name = str(column.name)
     if name in _TEXT:
-        _reject(column, ~column.map(lambda value: isinstance(value, str) or pd.isna(value)), "is not text")
+        is_text = column.map(lambda value: isinstance(value, str) or pd.isna(value)).astype(bool)
+        _reject(column, ~is_text, "is not text")
         return column.astype("string")
     numbers = pd.to_numeric(column, errors="coerce").astype("Float64")
     _reject(column, numbers.isna() & column.notna(), "is not a number")

@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 from weakref import WeakValueDictionary
@@ -112,7 +113,10 @@ def secret(variable: str) -> Secret | None:
 def known_secrets() -> Iterator[Secret]:
     """Every key that this process has or could take: in use, in the environment, or in `.env`."""
     yield from list(_in_use.values())
-    for kept in (os.environ, _dotenv()):
+    places: list[Mapping[str, str | None]] = [os.environ]
+    with suppress(ConfigError):  # no key can be taken from a file that cannot be read
+        places.append(_dotenv())
+    for kept in places:
         yield from (Secret(value) for name, value in kept.items() if value and _KEY_VARIABLE.search(name))
 
 
