@@ -137,8 +137,8 @@ async def test_a_tool_is_chosen(choice: str, expected: dict[str, object]) -> Non
     [
         ("gemini-2.5-flash", "none", {"thinkingBudget": 0}),
         ("gemini-2.5-flash", "medium", {"includeThoughts": True, "thinkingBudget": 8192}),
-        ("gemini-3-pro", "none", {"thinkingLevel": "minimal"}),
-        ("gemini-4-argon", "high", {"includeThoughts": True, "thinkingLevel": "high"}),
+        ("gemini-3-pro", "none", {"thinkingLevel": "MINIMAL"}),
+        ("gemini-4-argon", "high", {"includeThoughts": True, "thinkingLevel": "HIGH"}),
     ],
 )
 async def test_effort_is_asked_for_as_the_model_knows_it(model: str, effort: str, expected: object) -> None:

@@ -1,10 +1,11 @@
-"""Anthropic's messages protocol.
+"""Anthropic's messages protocol, in its version 2023-06-01: that of 2026-10-21 takes no model's temperature.
 
 It has no seed, so that one is left out, and no log-probabilities, so that they are refused. Models since
 Claude Opus 4.7, and older ones while they think, refuse any temperature but their own: 0, which asks for the
 least chance there is, is then left out, and one that cannot be had is refused here.
 
 Sources: https://platform.claude.com/docs/en/api/messages,
+https://platform.claude.com/docs/en/api/migration-2026-10-21,
 https://platform.claude.com/docs/en/build-with-claude/structured-outputs and
 https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking, read 2026-11-23.
 """

@@ -183,4 +183,4 @@ def _thinking_config(model: str, effort: str | None) -> dict[str, object] | None
     shown = {"includeThoughts": True} if effort != "none" else {}
     if _BEFORE_SIGNATURES.match(model):
         return {**shown, "thinkingBudget": _BUDGETS[effort]}
-    return {**shown, "thinkingLevel": "minimal" if effort == "none" else effort}
+    return {**shown, "thinkingLevel": "MINIMAL" if effort == "none" else effort.upper()}
