@@ -50,6 +50,18 @@ def test_the_panel_tells_calls_money_rate_and_interval() -> None:
     assert f"{'█' * 20}{'░' * 20}</code> 50%" in html
 
 
+def test_the_panel_says_which_experiment_is_running() -> None:
+    """A router's experiment may have to record another one first."""
+    html = widgets.static_html("Is B better?", progress(experiment="record-fleet"))
+    assert "record-fleet: 50 of 100 calls" in html
+
+
+def test_dollar_signs_do_not_share_an_element() -> None:
+    """JupyterLab takes the text between two of them for a formula."""
+    html = widgets.static_html("Is B worth $1 more, or $2?", progress())
+    assert html.count("$") == html.count("<span>$</span>") == 2
+
+
 def test_the_interval_is_drawn_to_scale() -> None:
     """15 columns from -35 to 35 points, so that a column is 5 points and no difference is column 7."""
     bar = widgets.interval_bar(Estimate(0.2, 0.05, 0.3), scale=35)

@@ -120,7 +120,8 @@ def _body(title: str, progress: Progress) -> str:
 def _counts(progress: Progress) -> str:
     resumed = f" ({progress.n_resumed:,} from before)" if progress.n_resumed else ""
     errors = f"{progress.n_errors:,} error{'' if progress.n_errors == 1 else 's'}"
-    return f"{progress.n_done:,} of {progress.n_total:,} calls{resumed} · {errors} · {_pace(progress)}"
+    name = f"{_plain(progress.experiment)}: " if progress.experiment else ""
+    return f"{name}{progress.n_done:,} of {progress.n_total:,} calls{resumed} · {errors} · {_pace(progress)}"
 
 
 def _pace(progress: Progress) -> str:
