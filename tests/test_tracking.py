@@ -469,3 +469,10 @@ def test_a_model_is_found_from_the_run_that_measured_it(controller: Path, folder
 def test_a_router_without_models_needs_candidates(uri: str) -> None:
     with pytest.raises(ConfigError, match="name its candidates"):
         tracking.log_router(Fixed("sim/a"), card(), uri=uri)
+
+
+@pytest.mark.parametrize("arm", ["512-token", "secret", "password-free"])
+def test_an_arm_may_be_called_what_a_key_is_called(folder: Path, uri: str, arm: str) -> None:
+    with connected(uri) as client:
+        run = log(folder, uri, params={f"arm.{arm}": "sim/large"})
+        assert client.get_run(run.run_id).data.params[f"arm.{arm}"] == "sim/large"

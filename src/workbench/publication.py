@@ -153,7 +153,7 @@ def _described(arm: ArmSpec) -> str:
 
 
 def _parameter_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_. /-]", "_", name)
+    return re.sub(r"[^A-Za-z0-9_. /-]|\.(?=\.)", "_", name)  # MLflow takes no ".." either
 
 
 def _command(run: Run | Training) -> str:

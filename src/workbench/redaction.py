@@ -56,9 +56,10 @@ def holds_secret(text: str) -> bool:
     return bool(_VALUE.search(text)) or holds_known_secret(text)
 
 
-def holds_known_secret(text: str) -> bool:
-    """Whether one of our own keys is in `text`: of the environment, of `.env`, or passed as an argument."""
-    return any(len(key) >= SHORTEST_KEY and key.get_secret_value() in text for key in known_secrets())
+def holds_known_secret(*texts: str) -> bool:
+    """Whether one of our own keys is in any of `texts`: of the environment, of `.env`, or an argument."""
+    keys = [key for key in known_secrets() if len(key) >= SHORTEST_KEY]
+    return any(key.get_secret_value() in text for key in keys for text in texts)
 
 
 def masked(text: str) -> str:

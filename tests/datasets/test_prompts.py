@@ -174,3 +174,15 @@ def test_a_file_of_too_many_rows_is_refused(tmp_path: Path, suffix: str, line: s
     (tmp_path / f"long.{suffix}").write_text("text\n" * (suffix == "csv") + line * 1_000_002)
     with pytest.raises(DataError, match="over 1,000,000 rows"):
         load_prompts(tmp_path / f"long.{suffix}")
+
+
+@pytest.mark.parametrize("column", ["text", "system", "reference"])
+def test_a_prompt_that_holds_a_key_of_ours_is_refused(
+    tmp_path: Path, column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "canary of the environment")
+    row = {"text": "Hi", "system": "Be brief", "reference": "yes"} | {column: "a canary of the environment"}
+    (tmp_path / "set.jsonl").write_text(json.dumps(row))
+    with pytest.raises(DataError, match="one of your own keys") as caught:
+        load_prompts(tmp_path / "set.jsonl")
+    assert "canary" not in str(caught.value)

@@ -16,6 +16,7 @@ from workbench.datasets.embedded import tasks as embedded_tasks
 from workbench.datasets.recorded import benchmarks, load_benchmark
 from workbench.errors import DataError, InsufficientDataError
 from workbench.outcomes import read_parquet
+from workbench.redaction import holds_known_secret
 from workbench.storage import read_bytes
 from workbench.types import Prompt
 
@@ -48,7 +49,7 @@ def load_prompts(
     Raises:
         StorageError: there is no such file.
         DataError: an unknown name, a damaged file, a missing column, an empty prompt, two prompts of one
-            id, or nothing left.
+            id, one of our own keys in a prompt, or nothing left.
     """
     table = _table(name_or_path)
     for column, wanted in (("split", [split] if split is not None else []), ("task", list(tasks))):
@@ -188,6 +189,10 @@ def _kept(table: pd.DataFrame, column: str, wanted: Sequence[str], *, source: st
 def _prompts(table: pd.DataFrame) -> tuple[Prompt, ...]:
     ids, texts = table["prompt_id"].astype(str), table["text"].astype(str)
     known = [[_as_text(cell) for cell in table.get(name, [None] * len(table))] for name in _OPTIONAL]
+    if holds_known_secret(*texts, *(cell for cells in known for cell in cells if cell)):
+        raise DataError(
+            "one of your own keys is in the prompts, and would be sent to every provider; take it out"
+        )
     return tuple(Prompt(*values) for values in zip(ids, texts, *known, strict=True))
 
 

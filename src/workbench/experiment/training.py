@@ -19,7 +19,7 @@ from workbench.routing.base import Router
 from workbench.routing.evaluate import BASELINES, Contender, Leaderboard, cross_validate
 from workbench.routing.training_data import from_table
 from workbench.settings import Settings
-from workbench.storage import writable_folder, write_text
+from workbench.storage import folder_inside, writable_folder, write_text
 
 _CONTROL = "best_single"
 _LEARNED = "controller"
@@ -55,9 +55,9 @@ async def train(
         ConfigError, DataError, StorageError, RoutingError: what is wrong, by name.
     """
     settings = settings or Settings()
+    folder = writable_folder(folder_inside(settings.runs_dir, spec.name, what="router"))
     for path in needed_experiments(spec):
         await run(load_spec(path), settings=settings, observer=observer)
-    folder = writable_folder(settings.runs_dir / spec.name)
     recorded = read_table(spec.fit_on, folder=spec.folder, settings=settings)
     router = fit_as_written(spec, from_table(recorded), seed=spec.seed)
     checkpoint.save(router, folder / "router.ckpt")

@@ -138,8 +138,9 @@ def note(analysis: Analysis) -> str:
 
 
 def checked_params(params: Mapping[str, str | int | float]) -> dict[str, str]:
-    refuse_secrets(params, what="tracked parameter")
-    for name in params:
+    for name, value in params.items():
+        # The author named the arms, and may well have called one "512-token": that is no name of a key.
+        refuse_secrets({"arm" if name.startswith("arm.") else name: value}, what="tracked parameter")
         if not name or len(name) > _MAX_KEY or not set(name) <= _KEY_CHARACTERS or ".." in name:
             raise ConfigError(
                 f"{name[:100]!r} cannot be a parameter's name; use letters, digits and _-./: or space"
