@@ -212,6 +212,13 @@ async def test_calls_of_tools_are_read_whole() -> None:
     ]
 
 
+@pytest.mark.parametrize("said", [b"Let me look.", "Zürich".encode(), b"claude-haiku-4-5-20251001"])
+async def test_a_key_that_comes_back_is_masked(said: bytes) -> None:
+    echoed = fixture("anthropic/tool_use.json").replace(said, CANARY.encode())
+    completion, _ = await ask(WIRE, whole(echoed), key=Secret(CANARY))
+    assert CANARY not in repr(completion)
+
+
 async def test_a_stream_adds_up_to_its_completion() -> None:
     _, completion, received = await read_stream(WIRE, stream(*EVENTS))
     assert received.body["stream"] is True

@@ -177,6 +177,13 @@ async def test_an_answer_is_read_whole() -> None:
     )
 
 
+@pytest.mark.parametrize("said", [b"The answer is 4.", b"Two and two.", b"STOP", b"mK9uaLbeEMe1nsEP0bqR8QU"])
+async def test_a_key_that_comes_back_is_masked(said: bytes) -> None:
+    echoed = fixture("gemini/answer.json").replace(said, CANARY.encode())
+    completion, _ = await ask(WIRE, whole(echoed), key=Secret(CANARY))
+    assert CANARY not in repr(completion)
+
+
 async def test_thoughts_are_output_and_what_was_cached_is_input() -> None:
     completion, _ = await ask(WIRE, whole(WHOLE))
     assert completion.usage == Usage(300, 46, 256, 40)

@@ -132,6 +132,13 @@ async def test_an_answer_is_read_whole() -> None:
     )
 
 
+@pytest.mark.parametrize("said", [b"The answer is 4.", b"Two and two.", b"qwen3:8b"])
+async def test_a_key_that_comes_back_is_masked(said: bytes) -> None:
+    echoed = fixture("ollama/answer.json").replace(said, CANARY.encode())
+    completion, _ = await ask(WIRE, whole(echoed), key=Secret(CANARY))
+    assert CANARY not in repr(completion)
+
+
 async def test_a_stream_adds_up_to_its_completion() -> None:
     _, completion, received = await read_stream(WIRE, stream(*LINES))
     assert received.body["stream"] is True
