@@ -75,6 +75,7 @@ class Gathered:
         self._finish: tuple[FinishReason, str] | None = None
         self._is_refused = False
         self._served: list[str] = []
+        self._last_served: tuple[str | None, str | None] = None, None
         self._id: str | None = None
 
     @property
@@ -98,6 +99,9 @@ class Gathered:
         A server that names another model in the middle of an answer is taken at its word: the completion's
         `served_model` then is all their names, which is no model that was asked for.
         """
+        if (model, answer_id) == self._last_served:
+            return
+        self._last_served = model, answer_id
         name = self._http.redacted(model or "")
         if name and name not in self._served:
             self._served.append(name)
@@ -110,7 +114,7 @@ class Gathered:
             TooLargeError: the model goes on after its limit.
             BadResponseError: it is not text.
         """
-        if shown := self._measured(self._text.feed(piece)):
+        if piece and (shown := self._measured(self._text.feed(piece))):
             self._new.append(Delta(shown))
 
     def add_refusal(self, piece: str) -> None:
@@ -120,7 +124,7 @@ class Gathered:
 
     def add_reasoning(self, piece: str) -> None:
         """Add to what the provider shows of the model's thoughts."""
-        if shown := self._measured(self._reasoning.feed(piece)):
+        if piece and (shown := self._measured(self._reasoning.feed(piece))):
             self._new.append(Delta("", reasoning=shown))
 
     def add_tool_call(self, index: int, *, call_id: str = "", name: str = "", arguments: str = "") -> None:
