@@ -252,6 +252,14 @@ async def test_the_registry_knows_who_embeds(monkeypatch: pytest.MonkeyPatch) ->
     assert (found.vectors, embedder.name) == (VECTORS, "ollama")
 
 
+async def test_a_server_without_a_row_embeds_too() -> None:
+    async with FaultServer(whole(fixture("embeddings/openai.json"))) as server:
+        embedder = registry.embedder("mine", base_url=server.url)
+        found = await embedder.embed("e5", TEXTS, deadline_s=5.0)
+        await embedder.aclose()
+    assert (found.vectors, found.provider) == (VECTORS, "mine")
+
+
 @given(value=any_json("data", "index", "embedding", "usage", "prompt_tokens", "error", "model"))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_json_at_all_is_vectors_or_a_typed_error(value: object) -> None:

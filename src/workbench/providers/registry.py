@@ -192,12 +192,7 @@ def provider(name: str, *, base_url: str | None = None, key: Secret | None = Non
     Raises:
         ConfigError: there is no such provider, or its key or address is not known.
     """
-    is_known = base_url is None or any(row.name == name for row in ENDPOINTS)
-    row = endpoint(name) if is_known else Endpoint(name, base_url)
-    if "/" in name:
-        raise ConfigError(
-            f"a provider's name is the part of a model's id before its first slash, not {name!r}"
-        )
+    row = _row(name, base_url)
     url = base_url or _address(row)
     return HttpProvider(row.name, url, wire=_WIRES[row.wire](row), key=_key(row) if key is None else key)
 
@@ -208,11 +203,21 @@ def embedder(name: str, *, base_url: str | None = None, key: Secret | None = Non
     Raises:
         ConfigError: as `provider`, or the provider's protocol has no embeddings.
     """
-    row = endpoint(name)
+    row = _row(name, base_url)
     if row.wire not in _EMBEDDING_WIRES:
         raise ConfigError(f"{name} offers no embeddings; ask another provider, such as openai or ollama")
     url, wire = base_url or _address(row), _EMBEDDING_WIRES[row.wire](row)
     return HttpEmbedder(row.name, url, wire=wire, key=_key(row) if key is None else key)
+
+
+def _row(name: str, base_url: str | None) -> Endpoint:
+    is_known = base_url is None or any(row.name == name for row in ENDPOINTS)
+    row = endpoint(name) if is_known else Endpoint(name, base_url)
+    if "/" in name:
+        raise ConfigError(
+            f"a provider's name is the part of a model's id before its first slash, not {name!r}"
+        )
+    return row
 
 
 def _address(row: Endpoint) -> str:
