@@ -105,3 +105,25 @@ async def test_a_budget_too_small_for_one_call_says_so() -> None:
         with pytest.raises(errors.BudgetError, match="left"):
             await client.complete("one/small", PROMPT)
     assert server.requests == []
+
+
+async def test_a_call_costs_no_more_than_its_ceiling_with_all_its_fallbacks() -> None:
+    dear = Price(1000.0, 2000.0, "made up for tests", date(2026, 11, 1))
+    catalog = CATALOG | Catalog([ModelSpec("two", "small", dear)])
+    limits = Limits(max_call_cost_usd=0.01, backoff_s=0.01)
+    async with (
+        serving("404", "ok", "ok") as servers,
+        client_of(*servers, limits=limits, catalog=catalog) as client,
+    ):
+        completion = await client.complete("one/small", PROMPT, fallbacks=["two/small", "three/large"])
+    assert completion.model_id == "three/large"
+    assert completion.attempts[-1].fallback_reason == "BudgetError"
+    assert servers[1].requests == []
+
+
+async def test_what_a_failed_attempt_cost_counts_towards_the_ceiling() -> None:
+    bound_usd = CATALOG["one/small"].cost_bound_usd(PROMPT, Decoding())
+    limits = Limits(max_call_cost_usd=bound_usd * 1.5, backoff_s=0.01)
+    async with serving("malformed", "ok") as servers, client_of(*servers, limits=limits) as client:
+        assert isinstance(await failure(client, fallbacks=["two/small"]), errors.BadResponseError)
+    assert [len(server.requests) for server in servers] == [1, 0]

@@ -79,3 +79,20 @@ def test_backoff_is_drawn_anew_below_a_growing_limit(attempts: int, most_s: floa
     waits = [wait_before_retry_s(failed, limits, rng) or 0.0 for _ in range(500)]
     assert sum(waits) / 500 == pytest.approx(most_s / 2, rel=0.1)
     assert max(waits) <= most_s
+
+
+async def test_all_requests_of_a_call_have_one_name_and_another_call_has_another() -> None:
+    async with serving(["503", "503", "ok"], "ok") as servers, client_of(*servers) as client:
+        await client.complete("one/small", PROMPT, fallbacks=["two/small"])
+        await client.complete("one/small", PROMPT)
+    *first, last = [received.header("idempotency-key") for received in servers[0].requests]
+    assert len(first) == 3
+    assert len(set(first)) == 1
+    assert last not in (None, first[0])
+
+
+async def test_a_server_that_keeps_failing_is_not_worth_retries() -> None:
+    async with serving("503") as [server], client_of(server) as client:
+        for _ in range(20):
+            await failure(client)
+    assert len(server.requests) <= 20 + 5

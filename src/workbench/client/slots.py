@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Hashable
 
-_GENTLE, _HARD = 0.85, 0.5
+_DECREASE = 0.85
 
 
 class FairSlots:
@@ -68,9 +68,9 @@ class FairSlots:
 class AdaptiveSlots:
     """As many requests at once as a server takes: more while all is well, fewer when it says 429.
 
-    Additive increase, multiplicative decrease: one slot more for each round of answers to full slots; at
-    a refusal, as many fewer as were refused in that round, at least 15 % and at most half. The refusals of
-    requests that were sent before the last decrease belong to the round that led to it.
+    Additive increase, multiplicative decrease: one slot more for each round of answers to full slots, 15 %
+    fewer at the first refusal of a round; and never more than were under way beside one that was refused,
+    so that a burst settles at once at what was accepted of it.
 
     Source: Chiu & Jain (1989), Analysis of the Increase and Decrease Algorithms for Congestion Avoidance.
     """
@@ -78,10 +78,8 @@ class AdaptiveSlots:
     def __init__(self, most: int) -> None:
         self.limit = float(most)
         self.n_held = 0
-        self._most = float(most)
         self.round = 0
-        self._limit_before = self.limit
-        self._n_refused = 0
+        self._most = float(most)
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self) -> None:
@@ -113,16 +111,11 @@ class AdaptiveSlots:
             self.limit = min(self._most, self.limit + 1.0 / self.limit)
 
     def refuse(self, sent_in: int) -> None:
-        """A request that was sent in this round was refused for being one too many."""
+        """A request that was sent in this round was refused as one too many; its slot is still held."""
         if sent_in == self.round:
             self.round += 1
-            self._limit_before = min(self.limit, float(self.n_held))
-            self._n_refused = 0
-        elif sent_in < self.round - 1:
-            return
-        self._n_refused += 1
-        fewer = min(self._limit_before * _GENTLE, self._limit_before - self._n_refused)
-        self.limit = max(1.0, self._limit_before * _HARD, fewer)
+            self.limit *= _DECREASE
+        self.limit = max(1.0, min(self.limit, self.n_held - 1.0))
 
     @property
     def _is_free(self) -> bool:
