@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.providers.sse import Event, EventParser, EventTooLongError
+from workbench.providers.sse import Event, EventParser, EventTooLongError, LineParser
 
 
 def parse(*chunks: bytes, cap: int = 2**20) -> list[Event]:
@@ -71,3 +71,22 @@ def test_a_line_of_16_mib_in_small_pieces_takes_linear_time() -> None:
     started = time.process_time()
     parse(b"data: ", *[b"a" * 2**12] * 2**12, b"\n\n", cap=2**25)
     assert time.process_time() - started < 1.0
+
+
+@given(st.lists(texts.filter(str.strip), max_size=6), st.booleans(), st.data())
+def test_a_stream_of_lines_is_cut_at_its_ends_alone(
+    lines: list[str], has_end: bool, data: st.DataObject
+) -> None:
+    stream = ("\ufeff" + "\n\n".join(lines) + ("\n" if has_end else "")).encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    parser = LineParser(max_event_bytes=2**20)
+    chunks = [stream[start:stop] for start, stop in pairwise([0, *cuts, len(stream)])]
+    events = [*(event for chunk in chunks for event in parser.feed(chunk)), *parser.rest()]
+    assert [event.data for event in events] == lines
+
+
+def test_a_line_of_a_stream_is_capped_by_itself() -> None:
+    parser = LineParser(max_event_bytes=100)
+    assert len(list(parser.feed(b"a" * 90 + b"\n" + b"b" * 90 + b"\n"))) == 2
+    with pytest.raises(EventTooLongError):
+        list(parser.feed(b"a" * 101))
