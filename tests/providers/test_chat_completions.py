@@ -266,13 +266,14 @@ async def test_an_empty_stream_that_finished_is_an_empty_completion() -> None:
         await read_stream(stream(delta(finish="length"), DONE))
 
 
-@given(data=st.data())
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
+    shares=st.lists(st.floats(0.0, 1.0), max_size=6),
+)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_a_stream_cut_anywhere_has_the_same_text(data: st.DataObject) -> None:
-    text = data.draw(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
+async def test_a_stream_cut_anywhere_has_the_same_text(text: str, shares: list[float]) -> None:
     body = b"".join([delta(text), delta("…"), delta(finish="stop"), DONE])
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=6)))
-    bounds = [0, *cuts, len(body)]
+    bounds = [0, *sorted(int(share * len(body)) for share in shares), len(body)]
     chunks = [body[a:b] for a, b in pairwise(bounds) if a < b]
     _, completion, _ = await read_stream(stream(*chunks))
     assert completion.text == text + "…"
