@@ -18,7 +18,7 @@ from workbench.errors import ConfigError
 _PACKAGE = Path(__file__).resolve().parent
 _DOTENV = Path(".env")
 _DOTENV_MAX_BYTES = 1_000_000
-_KEY_VARIABLE = re.compile(r"(?i)(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$")
+_KEY_VARIABLE = re.compile(r"(?i)(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_\d+)?$")
 
 
 class Secret(SecretStr):
@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     simulator_url: str | None = Field(
         default=None, description="base URL of a running simulator, such as http://127.0.0.1:8808/v1"
     )
+    key_file: Path | None = Field(default=None, description="keys in an encrypted file, see client.key_file")
     benchmarks_dir: Path | None = Field(
         default=None, description="a folder of recorded benchmarks, as Parquet"
     )

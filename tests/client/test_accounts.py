@@ -13,7 +13,7 @@ from workbench import errors
 from workbench.client import Account, Client, Limits, accounts_of, connect
 from workbench.client.key_file import PASSWORD_VARIABLE, read_keys, write_keys
 from workbench.providers.chat_completions import ChatCompletions
-from workbench.settings import Secret
+from workbench.settings import Secret, known_secrets
 
 KEYS = ("first-canary-key", "second-canary-key", "third-canary-key")
 
@@ -186,3 +186,8 @@ def test_a_key_file_without_a_password_names_the_variable(
     monkeypatch.delenv(PASSWORD_VARIABLE)
     with pytest.raises(errors.ConfigError, match=PASSWORD_VARIABLE):
         read_keys(key_file)
+
+
+def test_a_numbered_key_is_masked_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOBODYS_API_KEY_2", KEYS[2])
+    assert Secret(KEYS[2]) in list(known_secrets())

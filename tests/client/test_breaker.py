@@ -6,7 +6,7 @@ from statistics import median
 
 import pytest
 
-from calling import CATALOG, PRICE, PROMPT, QUICK, client_of, serving
+from calling import CATALOG, PRICE, PROMPT, QUICK, client_of, serving, streamed
 from faults import answer, error, response
 from workbench import errors
 from workbench.catalog import Catalog, ModelSpec
@@ -158,6 +158,28 @@ async def test_a_cancelled_probe_leaves_room_for_another() -> None:
         completion = await client.complete("one/small", PROMPT, fallbacks=["two/small"])
         assert completion.model_id == "one/small"
         assert client.breakers[ONE].state == "closed"
+
+
+@pytest.mark.anyio
+async def test_a_stream_is_a_probe_too() -> None:
+    limits = Limits(max_attempts=1, breaker_open_s=0.05)
+    scripts = [*["503"] * 3, "stream-ok"]
+    async with serving(scripts, "stream-ok") as servers, client_of(*servers, limits=limits) as client:
+        for _ in range(3):
+            await streamed(client, ["two/small"])
+        assert client.breakers[ONE].state == "open"
+        await asyncio.sleep(0.06)
+        assert (await streamed(client, ["two/small"])).model_id == "one/small"
+        assert client.breakers[ONE].state == "closed"
+
+
+@pytest.mark.anyio
+async def test_streams_that_break_after_their_first_text_open_it_as_well() -> None:
+    async with serving("reset-midstream") as [server], client_of(server) as client:
+        for _ in range(10):
+            with pytest.raises(errors.StreamTruncatedError):
+                await streamed(client)
+        assert client.breakers[ONE].state == "open"
 
 
 @pytest.mark.anyio

@@ -6,19 +6,15 @@ on (`OPENAI_API_KEY_2`, ...), each in the environment, in `.env`, or in the encr
 the key itself is in no ledger.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain, count
-from pathlib import Path
 
 from workbench.client.limits import check_positive
 from workbench.errors import MissingExtraError
 from workbench.providers import registry
 from workbench.providers.base import Provider
-from workbench.settings import Secret, secret
-
-KEY_FILE_VARIABLE = "WORKBENCH_KEY_FILE"
+from workbench.settings import Secret, Settings, secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +68,11 @@ def keys_of(variable: str) -> dict[str, Secret]:
 
 
 def _key_file() -> Mapping[str, Secret]:
-    path = os.environ.get(KEY_FILE_VARIABLE)
-    if not path:
+    path = Settings().key_file
+    if path is None:
         return {}
     try:
         from workbench.client.key_file import read_keys  # here, as cryptography need not be installed
     except ImportError as exc:
         raise MissingExtraError("keys", f"the key file {path}") from exc
-    return read_keys(Path(path))
+    return read_keys(path)

@@ -18,7 +18,7 @@ from workbench.client.channel import Channel, is_of_account
 from workbench.client.hedge import first_of_two
 from workbench.client.ledger import Ledger
 from workbench.client.limits import Limits
-from workbench.client.request import Request, closing, heard_by
+from workbench.client.request import Request, heard_by
 from workbench.client.retry import is_outage, wait_before_retry_s
 from workbench.client.visit import Target, Visit
 from workbench.errors import (
@@ -31,6 +31,8 @@ from workbench.errors import (
     RateLimitError,
     StreamTruncatedError,
 )
+from workbench.providers.base import closing
+from workbench.providers.cache import Cached
 from workbench.types import Attempt, Completion, Decoding, Delta, Prompt, Usage
 
 log = logging.getLogger("workbench")
@@ -65,6 +67,13 @@ class Call:
         ceiling_usd = caller.limits.max_call_cost_usd
         own = None if ceiling_usd is None else Budget(ceiling_usd, name="max_call_cost_usd of this call")
         self._budgets = [budget for budget in (caller.budget, own) if budget is not None]
+
+    async def recalled(self) -> Completion | None:
+        """The answer that the cache of the first candidate has: nothing is sent, reserved or waited for."""
+        spec, provider = self._targets[0].spec, self._targets[0].channels[0].account.provider
+        if not isinstance(provider, Cached):
+            return None
+        return await provider.recall(spec.model, self._prompt, self._decoding)
 
     async def completion(self) -> Completion:
         """The answer of the first candidate that has one, with the cost of all attempts."""
@@ -195,6 +204,7 @@ class Call:
                     elif delta.text or delta.reasoning or delta.tool_call is not None:
                         if request.first_token_s is None:
                             request.first_token_s = time.monotonic() - request.started_s
+                            visit.answered(request.channel)
                         yield delta
                     delta = await anext(deltas, None)
             if request.completion is None:
@@ -255,10 +265,14 @@ class Call:
                     self._failed(visit, request, exc)
                 raise
             else:
-                usage = request.completion.usage if request.completion else None
+                answer = request.completion
+                if answer is not None and answer.is_cached:
+                    answer = None  # of an earlier call, which paid for it; it says nothing of the server
+                usage = None if answer is None else answer.usage
                 self._enter(visit, request, usage, error=None, number=number, reservations=reservations)
-                channel.answer()
-                visit.answered(channel)
+                if answer is not None:
+                    channel.answer()
+                    visit.answered(channel)
         finally:
             for reservation in reservations:
                 reservation.release()
@@ -270,7 +284,10 @@ class Call:
         failure.cost_usd = _total(self._attempts)
         rest_s = self._caller.limits.backoff_s if len(visit.target.channels) > 1 else 0.0
         request.channel.fail(failure, sent_in=request.sent_in, rest_s=rest_s)
-        visit.failed(request.channel, failure)
+        if request.first_token_s is None:
+            visit.failed(request.channel, failure)
+        elif is_outage(failure):
+            request.channel.breaker.fail()  # the visit ended with the first text
         name = type(failure).__name__
         log.info("%s: HTTP status %s, %s", visit.target.spec.model_id, failure.status, name)
 

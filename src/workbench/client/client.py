@@ -3,9 +3,11 @@
 import random
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from types import TracebackType
 
 from workbench.budget import Budget
+from workbench.cache import Store
 from workbench.catalog import Catalog, default_catalog
 from workbench.client.accounts import Account, accounts_of
 from workbench.client.breaker import Breaker
@@ -18,6 +20,7 @@ from workbench.client.visit import Target
 from workbench.errors import ConfigError
 from workbench.providers import registry
 from workbench.providers.base import Provider
+from workbench.providers.cache import Cached, deltas_of
 from workbench.routing.base import Router
 from workbench.types import Completion, Decoding, Delta, Prompt
 
@@ -119,6 +122,8 @@ class Client:
         """
         model_ids = self._candidates(target, prompt, fallbacks=fallbacks, candidates=candidates)
         call = self._call(model_ids, prompt, decoding)
+        if (recalled := await call.recalled()) is not None:
+            return recalled
         await self._slots.acquire(model_ids[0])
         try:
             return await call.completion()
@@ -141,6 +146,10 @@ class Client:
         """
         model_ids = self._candidates(target, prompt, fallbacks=fallbacks, candidates=candidates)
         call = self._call(model_ids, prompt, decoding)
+        if (recalled := await call.recalled()) is not None:
+            for delta in deltas_of(recalled):
+                yield delta
+            return
         await self._slots.acquire(model_ids[0])
         try:
             first, deltas = await call.opened()
@@ -192,12 +201,15 @@ def connect(
     catalog: Catalog | None = None,
     limits: Limits = LIMITS,
     budget: Budget | None = None,
+    cache: Store | None = None,
 ) -> Client:
     """A client of every provider that `model_ids` name, with all keys that `accounts` finds for it.
 
     Args:
         providers: connections that exist already, such as a replay; they are used for their names.
         simulator_url: where the simulator listens; by default `WORKBENCH_SIMULATOR_URL`.
+        cache: keeps the answers of those that are connected here (`providers.cache.Cached` has settings of
+            its own, and goes under `providers`); None: every call is sent. It is not closed with the client.
 
     Raises:
         ConfigError: an unknown provider or model, or a key that is not set.
@@ -208,10 +220,17 @@ def connect(
     for name in dict.fromkeys(model_id.partition("/")[0] for model_id in model_ids):
         if name not in known:
             base_url = simulator_url if name == registry.SIMULATOR else None
-            connected += accounts_of(name, base_url=base_url)
+            accounts = accounts_of(name, base_url=base_url)
+            connected += accounts if cache is None else _cached(accounts, cache, catalog)
     client = Client(connected, catalog=catalog, limits=limits, budget=budget)
     client.check(model_ids)
     return client
+
+
+def _cached(accounts: Iterable[Account], store: Store, catalog: Catalog | None) -> list[Account]:
+    return [
+        replace(account, provider=Cached(account.provider, store, catalog=catalog)) for account in accounts
+    ]
 
 
 def _by_provider(providers: Iterable[Provider | Account], limits: Limits) -> dict[str, list[AccountInUse]]:

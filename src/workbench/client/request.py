@@ -1,13 +1,13 @@
 """A request: what is known of it while it is under way, and what its provider is told beside the prompt."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from workbench.client.channel import Channel
 from workbench.providers.http import head_observer, idempotency_key
-from workbench.types import Completion, Delta
+from workbench.types import Completion
 
 
 @dataclass(slots=True)
@@ -44,13 +44,3 @@ def heard_by(request: Request, name: str) -> Iterator[None]:
     finally:
         idempotency_key.reset(key)
         head_observer.reset(observer)
-
-
-@asynccontextmanager
-async def closing(stream: AsyncIterator[Delta]) -> AsyncIterator[AsyncIterator[Delta]]:
-    """Close `stream` at the end, if there is something to close: a provider may give a plain iterator."""
-    try:
-        yield stream
-    finally:
-        if isinstance(stream, AsyncGenerator):
-            await stream.aclose()
