@@ -99,7 +99,11 @@ class Budget:
                 f"${self.limit_usd:.6f} is left (${self.spent_usd:.6f} spent, ${self.reserved_usd:.6f} "
                 f"reserved by calls under way); raise {self.name}, or ask for fewer output tokens"
             )
-        self.reserved_usd += bound_usd
+        return self.hold(bound_usd)
+
+    def hold(self, bound_usd: float) -> Reservation:
+        """Set aside what a request can cost that was sent already, also where it is more than is left."""
+        self.reserved_usd += _checked(bound_usd, what="the cost of a call")
         return Reservation(self, bound_usd)
 
     def __repr__(self) -> str:

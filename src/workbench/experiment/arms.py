@@ -33,13 +33,17 @@ _YAML = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A name, a router, the candidates it chooses from, and what is asked when its choice fails."""
+    """A name, a router, the candidates it chooses from, and what is asked when its choice fails.
+
+    The calls of an arm that `is_batched` are handed in as an offline batch.
+    """
 
     name: str
     router: Router
     candidates: tuple[str, ...]
     fallbacks: tuple[str, ...] = ()
     is_routed: bool = True
+    is_batched: bool = False
 
     def decide(self, prompt: Prompt) -> Decision:
         """Which model answers `prompt`."""
@@ -151,7 +155,16 @@ def make_arms(spec: ExperimentSpec, settings: Settings) -> tuple[list[Arm], dict
     for arm in spec.arms:
         if arm.model is not None:
             router: Router = Fixed(arm.model)
-            made.append(Arm(arm.name, router, (arm.model,), arm.fallbacks, is_routed=False))
+            made.append(
+                Arm(
+                    arm.name,
+                    router,
+                    (arm.model,),
+                    arm.fallbacks,
+                    is_routed=False,
+                    is_batched=spec.is_batched(arm),
+                )
+            )
             continue
         made_arm, table_digest = _routed(arm, spec, settings)
         made.append(made_arm)

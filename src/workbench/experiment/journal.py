@@ -3,7 +3,8 @@
 One JSON object a line. The first says what the run is (`fingerprint`), then for every call a line `sent`
 before it leaves, with the most it can cost, and a line `outcome` when it has ended. A call with a `sent`
 and no `outcome` was in flight when the run was killed: it is made again, and what it may have cost stays
-counted as spent.
+counted as spent. Calls of an offline batch have one line together, `batch`, before it is handed in, and
+another, `batch_accepted`, with the id by which a later run collects it.
 """
 
 import json
@@ -11,6 +12,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import date
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
@@ -33,13 +35,38 @@ _SYNC_EVERY_S = 0.2
 
 
 @dataclass(slots=True)
+class SentBatch:
+    """Calls that were, or were about to be, handed in together as an offline batch on `day`.
+
+    `token` is our own name of it, and `job_id` the provider's; None: the run ended before it was known.
+    `calls` are those without an outcome, by their `custom_id`, each with the most that it can cost.
+    """
+
+    token: str
+    model_id: str
+    day: date
+    calls: dict[str, tuple[Key, float]]
+    job_id: str | None = None
+
+    @property
+    def bound_usd(self) -> float:
+        """The most that its calls without an outcome can cost."""
+        return sum(bound_usd for _, bound_usd in self.calls.values())
+
+
+@dataclass(slots=True)
 class JournalContent:
-    """What a journal holds. `in_flight_usd` is the bound of every call that was sent and never came back."""
+    """What a journal holds.
+
+    `in_flight_usd` is the bound of every call that was sent and never came back. `batches`, by token, are
+    those that may still be collected.
+    """
 
     fingerprint: Mapping[str, Any] | None = None
     outcomes: dict[Key, Outcome] = field(default_factory=dict)
     in_flight_usd: float = 0.0
     dropped: tuple[str, ...] = ()
+    batches: dict[str, SentBatch] = field(default_factory=dict)
 
     @property
     def spent_usd(self) -> float:
@@ -73,7 +100,8 @@ def read_journal(path: Path) -> JournalContent:
             dropped.append(f"line {number}: the last line, which was cut short")
             continue
         _read_line(text, content, sent, where=(path, number))
-    content.in_flight_usd = sum(sum(bounds) for bounds in sent.values())
+    content.in_flight_usd += sum(sum(bounds) for bounds in sent.values())
+    _forget_collected(content)
     content.dropped = tuple(dropped)
     return content
 
@@ -147,6 +175,34 @@ class Journal:
         """Take `sent` back: the call was refused before it left."""
         self._append({"kind": "not_sent", "key": key})
 
+    def batch_sent(self, batch: SentBatch) -> None:
+        """Note that a batch is about to be handed in; when this returns, it is on the disk."""
+        calls = [[*key, bound_usd] for key, bound_usd in batch.calls.values()]
+        self._append(
+            {
+                "kind": "batch",
+                "token": batch.token,
+                "model_id": batch.model_id,
+                "day": batch.day.isoformat(),
+                "calls": calls,
+            }
+        )
+        self._sync()
+
+    def batch_accepted(self, token: str, job_id: str) -> None:
+        """Note the id by which a batch can be collected; when this returns, it is on the disk."""
+        self._append({"kind": "batch_accepted", "token": token, "job_id": job_id})
+        self._sync()
+
+    def batch_not_sent(self, token: str) -> None:
+        """Take `batch_sent` back: the provider refused it."""
+        self._append({"kind": "batch_not_sent", "token": token})
+
+    def batch_lost(self, token: str) -> None:
+        """Note that a batch cannot be collected, though it may have been paid for."""
+        self._append({"kind": "batch_lost", "token": token})
+        self._sync()
+
     def finished(self, outcome: Outcome) -> None:
         """Note what came of a call; when this returns, a kill does not lose it."""
         self._append({"kind": "outcome", **dict(zip(_FIELDS, _values(outcome), strict=True))})
@@ -156,8 +212,12 @@ class Journal:
         with explained(self._path, "write"):
             self._write_whole(line)
             if time.monotonic() - self._synced_s > _SYNC_EVERY_S:
-                os.fsync(self._file.fileno())
-                self._synced_s = time.monotonic()
+                self._sync()
+
+    def _sync(self) -> None:
+        with explained(self._path, "write"):
+            os.fsync(self._file.fileno())
+        self._synced_s = time.monotonic()
 
     def _write_whole(self, line: bytes) -> None:
         """Append all of `line`, or leave the file as it was: a disk can fill in the middle of a line."""
@@ -189,7 +249,7 @@ def _read_line(
         elif kind == "outcome":
             _take(_checked(Outcome(**record)), content, sent)
         else:
-            raise ValueError(kind)
+            _read_batch_line(kind, record, content)
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as exc:
         raise DataError(_damaged(*where)) from exc
 
@@ -219,6 +279,44 @@ def _checked(outcome: Outcome) -> Outcome:
 
 def _refuse_constant(literal: str) -> NoReturn:
     raise ValueError(literal)
+
+
+def custom_id(token: str, number: int) -> str:
+    """What the call at place `number` of a batch is called there."""
+    return f"{token}-{number}"
+
+
+def _read_batch_line(kind: str, record: Mapping[str, Any], content: JournalContent) -> None:
+    """Add one line about a batch. One about a batch whose first line was damaged says nothing any more."""
+    token = record["token"]
+    known = content.batches.get(token)
+    if kind == "batch":
+        content.batches[token] = _sent_batch(record)
+    elif kind == "batch_accepted":
+        job_id = str(record["job_id"])
+        if known is not None:
+            known.job_id = job_id
+    elif kind in ("batch_not_sent", "batch_lost"):
+        content.batches.pop(token, None)
+        if known is not None and kind == "batch_lost":
+            content.in_flight_usd += known.bound_usd
+    else:
+        raise ValueError(kind)
+
+
+def _sent_batch(record: Mapping[str, Any]) -> SentBatch:
+    calls = {
+        custom_id(record["token"], number): ((prompt_id, arm, repeat), float(bound_usd))
+        for number, (prompt_id, arm, repeat, bound_usd) in enumerate(record["calls"])
+    }
+    return SentBatch(record["token"], record["model_id"], date.fromisoformat(record["day"]), calls)
+
+
+def _forget_collected(content: JournalContent) -> None:
+    """Leave in each batch the calls without an outcome, and only batches that have some."""
+    for batch in content.batches.values():
+        batch.calls = {name: call for name, call in batch.calls.items() if call[0] not in content.outcomes}
+    content.batches = {token: batch for token, batch in content.batches.items() if batch.calls}
 
 
 def _damaged(path: Path, number: int) -> str:

@@ -14,6 +14,7 @@ from workbench.experiment.arms import Arm, FoldRouter, make_arms, read_table
 from workbench.experiment.journal import Key
 from workbench.experiment.spec import ExperimentSpec, digest
 from workbench.providers.base import Provider
+from workbench.providers.batches import check_takes_batches
 from workbench.providers.registry import SIMULATOR
 from workbench.providers.replay import ReplayProvider
 from workbench.scoring import Scorer, scorer
@@ -79,7 +80,8 @@ class Plan:
         spec = self.catalog.get(decision.model_id)
         if spec is None or spec.price is None:
             return 0.0
-        return spec.cost_bound_usd(call.prompt, self.spec.decode(call.repeat))
+        decoding = self.spec.decode(call.repeat)
+        return spec.cost_bound_usd(call.prompt, decoding, in_batch=call.arm.is_batched)
 
     def dearest(self, call: Call) -> tuple[float, str]:
         """The most that one request of this call can cost, whichever model its arm asks; and that model."""
@@ -91,7 +93,8 @@ class Plan:
     def price_date(self, model_id: str) -> str | None:
         """The date of the price that a cost of this model is computed from."""
         spec = self.catalog.get(model_id)
-        return spec.price.date.isoformat() if spec and spec.price else None
+        price = None if spec is None else spec.price_on()
+        return None if price is None else price.date.isoformat()
 
 
 def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
@@ -121,6 +124,7 @@ def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
     )
     _check_scorer(plan)
     _check_models(plan)
+    _check_batches(plan)
     _check_folds(plan)
     _check_budget(plan)
     return plan
@@ -178,6 +182,15 @@ def _check_models(plan: Plan) -> None:
         known = plan.catalog.callable_model(model_id)
         if plan.spec.budget_usd is not None:
             known.cost_bound_usd(plan.prompts[0], plan.spec.decode(0))
+
+
+def _check_batches(plan: Plan) -> None:
+    """A model that is asked in batches must be one of a provider that takes them, at a known price."""
+    for arm in plan.arms:
+        for model_id in arm.model_ids if arm.is_batched else ():
+            known = plan.catalog.callable_model(model_id)
+            check_takes_batches(known.provider)
+            known.batch_price_on()
 
 
 def _check_folds(plan: Plan) -> None:

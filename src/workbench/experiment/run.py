@@ -7,9 +7,10 @@ holds is not bought twice. Everything that can be known to be wrong is found bef
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +22,13 @@ from workbench.client import Client, Limits, connect
 from workbench.errors import BudgetError, ProviderError, StorageError, WorkbenchError
 from workbench.experiment.analyse import Analysis, analyse, to_json
 from workbench.experiment.arms import needed_experiments
+from workbench.experiment.batch_delivery import PACE, BatchDelivery, Pace
 from workbench.experiment.journal import Journal, JournalContent, Key, read_journal, set_damaged_aside
 from workbench.experiment.plan import Call, Plan, make_plan
 from workbench.experiment.progress import Observer, Progress
 from workbench.experiment.running import RunningComparisons
 from workbench.experiment.spec import ExperimentSpec, load_spec
+from workbench.providers.batch_api import Result
 from workbench.providers.simulator import Simulator
 from workbench.settings import Settings
 from workbench.storage import folder_inside, locked, read_bytes, set_aside, writable_folder, write_text
@@ -62,8 +65,11 @@ async def run(
     *,
     settings: Settings | None = None,
     observer: Observer | None = None,
+    pace: Pace = PACE,
 ) -> Run:
     """Run `spec`, or go on where a run of it ended, and analyse it. Experiments it learns from run first.
+
+    `pace` is how often offline batches are asked after.
 
     Raises:
         ConfigError, DataError, StorageError, BudgetError: found before anything is spent.
@@ -74,10 +80,10 @@ async def run(
     with _alone(spec, settings) as folder:
         writable_folder(folder)  # before anything is paid for, also by the experiments that this one needs
         for path in needed_experiments(spec):
-            await run(load_spec(path), settings=settings, observer=observer)
+            await run(load_spec(path), settings=settings, observer=observer, pace=pace)
         plan = make_plan(spec, settings)
         content = read_journal(folder / _JOURNAL)
-        execution = _Execution(plan, folder, content, observer or (lambda progress: None))
+        execution = _Execution(plan, folder, content, observer or (lambda progress: None), pace)
         await execution.finish_calls()
         return execution.conclude()
 
@@ -124,12 +130,15 @@ def _alone(spec: ExperimentSpec, settings: Settings) -> Iterator[Path]:
 class _Execution:
     """One session of a run: what is done so far, and the calls still to make."""
 
-    def __init__(self, plan: Plan, folder: Path, content: JournalContent, observer: Observer) -> None:
+    def __init__(
+        self, plan: Plan, folder: Path, content: JournalContent, observer: Observer, pace: Pace
+    ) -> None:
         planned = {call.key for call in plan.calls}
         self._plan = plan
         self._folder = folder
         self._content = content
         self._observer = observer
+        self._pace = pace
         self._done: dict[Key, Outcome] = {k: v for k, v in content.outcomes.items() if k in planned}
         self._n_resumed = len(self._done)
         limit_usd = plan.spec.budget_usd
@@ -155,15 +164,16 @@ class _Execution:
         async with AsyncExitStack() as stack:
             # Connected first: a run that cannot begin leaves no journal that its repaired spec would not fit.
             client = None
-            if self._waiting:
+            batched = self._batched()
+            live = [call for call in self._waiting if call.key not in batched]
+            if live:
                 client = await stack.enter_async_context(_connected(plan, self._budget))
             journal = stack.enter_context(
                 Journal.open(path, fingerprint=plan.fingerprint, content=self._content)
             )
             self._save_state("running")
             try:
-                if client is not None:
-                    await self._work_together(iter(self._waiting), client, journal)
+                await self._work_together(live, client, journal)
             except BaseException:
                 with suppress(StorageError):  # a full disk is told of already
                     self._save_state("interrupted")
@@ -204,12 +214,21 @@ class _Execution:
             notes=tuple(self._notes()),
         )
 
-    async def _work_together(self, waiting: Iterator[Call], client: Client, journal: Journal) -> None:
-        """Take calls, as many at once as the spec allows; an error of one worker ends them all."""
+    async def _work_together(self, live: Sequence[Call], client: Client | None, journal: Journal) -> None:
+        """Take calls, as many at once as the spec allows; an error of one worker ends them all.
+
+        Batches are handed in first, and go on while live calls are made.
+        """
+        calls, in_batches = iter(live), self._batched()
+        batched = [call for call in self._waiting if call.key in in_batches]
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._plan.spec.concurrency):
-                    group.create_task(self._work(waiting, client, journal))
+            async with self._batches(journal) as batches, asyncio.TaskGroup() as group:
+                if batched:
+                    await batches.deliver(batched, list(self._content.batches.values()), group)
+                    self._content.in_flight_usd += batches.lost_usd
+                if client is not None:
+                    for _ in range(self._plan.spec.concurrency):
+                        group.create_task(self._work(calls, client, journal))
         except ExceptionGroup as failures:
             explained, other = failures.split(WorkbenchError)
             if explained is None or other is not None:
@@ -227,10 +246,32 @@ class _Execution:
             except BudgetError:
                 journal.not_sent(call.key)
                 return
-            journal.finished(outcome)
-            self._done[call.key] = outcome
-            self._comparisons.add(outcome)
-            self._look()
+            self._take(call, outcome, journal)
+
+    def _batched(self) -> set[Key]:
+        """The calls to hand in, and those that an earlier session handed in, whatever the spec says now."""
+        handed_in = {key for batch in self._content.batches.values() for key, _ in batch.calls.values()}
+        return handed_in | {call.key for call in self._waiting if call.arm.is_batched}
+
+    def _batches(self, journal: Journal) -> BatchDelivery:
+        def finished(call: Call, result: Result, price_date: date | None) -> None:
+            decision = call.arm.decide(call.prompt)
+            if isinstance(result, Completion):
+                outcome = self._answered(call, decision, result)
+            else:
+                outcome = self._failed(call, decision, result)
+            dated = None if price_date is None else price_date.isoformat()
+            # The hours that a batch lay somewhere say nothing of how fast its model is.
+            self._take(call, replace(outcome, latency_s=None, price_date=dated), journal)
+
+        return BatchDelivery(self._plan, journal, finished, budget=self._budget, pace=self._pace)
+
+    def _take(self, call: Call, outcome: Outcome, journal: Journal) -> None:
+        """Make an outcome durable, and count it."""
+        journal.finished(outcome)
+        self._done[call.key] = outcome
+        self._comparisons.add(outcome)
+        self._look()
 
     async def _call(self, call: Call, decision: Decision, client: Client) -> Outcome:
         """One call and its score; a provider's error is an outcome too."""
@@ -251,7 +292,7 @@ class _Execution:
             response=completion.text,
             quality=self._plan.score(completion, call),
             cost_usd=completion.cost_usd,
-            latency_s=completion.latency_s,
+            latency_s=completion.latency_s or None,  # 0.0: a replay of a table that has no latencies
             input_tokens=completion.usage.input_tokens,
             output_tokens=completion.usage.output_tokens,
         )

@@ -84,6 +84,13 @@ class RouterSpec(_Strict):
         return self
 
 
+Delivery = Literal["live", "batch"]
+"""Whether the calls of an arm are sent one by one, or handed in as an offline batch, at its lower price.
+
+It is no part of a run's fingerprint: the answers are those of the same model to the same prompts.
+"""
+
+
 class ArmSpec(_Strict):
     """One thing to compare: a model (`provider/model`) or a router over models."""
 
@@ -91,6 +98,7 @@ class ArmSpec(_Strict):
     model: str | None = None
     router: RouterSpec | None = None
     fallbacks: tuple[str, ...] = ()
+    delivery: Delivery | None = Field(default=None, exclude=True, description="default: the experiment's")
 
     @model_validator(mode="after")
     def _model_or_router(self) -> Self:
@@ -126,6 +134,7 @@ class ExperimentSpec(_Strict):
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
     deadline_s: Annotated[float, Field(gt=0)] = 60.0
     seed: int = 0
+    delivery: Delivery = "live"
     notebook: ReadFrom = "02_compare_models.ipynb"
     file: Path = Field(default=Path("spec.yaml"), exclude=True, description="the YAML itself")
 
@@ -137,6 +146,19 @@ class ExperimentSpec(_Strict):
         if self.control is not None and self.control not in names:
             raise ValueError(f"control {self.control!r} is not one of the arms {names}")
         return self
+
+    @model_validator(mode="after")
+    def _batches_have_one_model(self) -> Self:
+        for arm in self.arms:
+            if self.is_batched(arm) and (arm.model is None or arm.fallbacks):
+                raise ValueError(f"arm {arm.name!r}: a batch is of one `model`, without `fallbacks`")
+            if self.is_batched(arm) and self.replay is not None:
+                raise ValueError(f"arm {arm.name!r}: what is replayed cannot be handed in as a batch")
+        return self
+
+    def is_batched(self, arm: ArmSpec) -> bool:
+        """Whether the calls of `arm` are handed in as an offline batch."""
+        return (arm.delivery or self.delivery) == "batch"
 
     @property
     def folder(self) -> Path:

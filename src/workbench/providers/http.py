@@ -274,6 +274,20 @@ class Http:
             yield reply
 
     @asynccontextmanager
+    async def post_once(
+        self, path: str, body: bytes, *, model: str, deadline: float
+    ) -> AsyncGenerator[Reply]:
+        """As `post`, for what must not be done twice: it is not sent again where a kept connection broke."""
+        request = self._client.build_request(
+            "POST",
+            f"{self.base_url}/{path}",
+            content=body,
+            headers={**self._headers, "accept": "application/json"},
+        )
+        async with self._exchange(request, model=model, deadline=deadline, may_resend=False) as reply:
+            yield reply
+
+    @asynccontextmanager
     async def get(self, path: str, *, model: str, deadline: float) -> AsyncGenerator[Reply]:
         """Ask for what is at `path`, which follows the base URL and a slash; errors as `post`.
 
@@ -287,9 +301,10 @@ class Http:
 
     @asynccontextmanager
     async def _exchange(
-        self, request: httpx.Request, *, model: str, deadline: float
+        self, request: httpx.Request, *, model: str, deadline: float, may_resend: bool = True
     ) -> AsyncGenerator[Reply]:
-        response = await self._sent(request, model=model, deadline=deadline)
+        send = self._sent if may_resend else self._sent_once
+        response = await send(request, model=model, deadline=deadline)
         try:
             if (observe := head_observer.get()) is not None:
                 observe(response.headers)
