@@ -21,6 +21,7 @@ from workbench.settings import Settings
 from workbench.stats.estimate import Estimate
 
 tracking = pytest.importorskip("workbench.tracking", reason="the extra 'tracking' is not installed")
+psutil = pytest.importorskip("psutil", reason="the extra 'notebooks' is not installed")
 from workbench.tracking.store import connected  # noqa: E402
 from workbench.tracking.views import arms_page, arms_pages  # noqa: E402
 
@@ -104,6 +105,17 @@ def page(url: str) -> Iterator[Any]:
         browser.close()
 
 
+def descendants(process: "subprocess.Popen[bytes]", *, at_least: int) -> list[Any]:
+    """The processes below `process`, as soon as there are so many."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = psutil.Process(process.pid).children(recursive=True)
+        if len(found) >= at_least:
+            return list(found)
+        time.sleep(0.1)
+    return pytest.fail(f"there were not {at_least} processes within a minute")
+
+
 def open_run(page: Any, url: str) -> None:
     """The page of the run, by way of the table of runs."""
     page.goto(f"{url}/#/experiments/1/runs")
@@ -154,18 +166,16 @@ def test_the_report_is_among_the_artifacts(page: Any, url: str, tmp_path: Path) 
 
 
 def test_the_server_ends_with_the_command_that_started_it(store: str) -> None:
-    psutil = pytest.importorskip("psutil")
     command = [sys.executable, "-m", "workbench", "ui", "--port", str(free_port())]
     with subprocess.Popen(
         command, env=os.environ | {"WORKBENCH_TRACKING_URI": store}, stdout=subprocess.DEVNULL
     ) as process:
-        deadline = time.monotonic() + 30
-        children: list[Any] = []
-        while len(children) < 3 and time.monotonic() < deadline:  # a shell, the server and its worker
-            children = psutil.Process(process.pid).children(recursive=True)
-            time.sleep(0.05)
-        assert len(children) >= 3
-        process.send_signal(signal.SIGTERM)
+        try:
+            children = descendants(process, at_least=3)  # a shell, the server and its worker
+            process.send_signal(signal.SIGTERM)
+            process.wait(10)
+        finally:
+            process.kill()
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive
 
