@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import date
-from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -167,10 +166,13 @@ def _change_line(change: Change) -> tuple[str, ...]:
 
 
 def _disagreements(console: Console, *, on: date) -> Iterator[Finding]:
-    if find_spec("genai_prices") is None:
-        console.print("genai-prices is not installed, so prices were not compared with its", style="dim")
+    try:
+        other, version = genai_prices_catalog(on=on)
+    except ImportError as exc:
+        console.print(
+            f"prices were not compared with those of genai-prices: {exc}", style="dim", markup=False
+        )
         return
-    other, version = genai_prices_catalog(on=on)
     yield from check_against(_catalog(), other, name=f"genai-prices {version}", on=on)
 
 

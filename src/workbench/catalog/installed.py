@@ -14,7 +14,7 @@ def genai_prices_catalog(*, on: date) -> tuple[Catalog, str]:
     """Its models in the way of its published file, and its version.
 
     Raises:
-        ImportError: it is not installed.
+        ImportError: it is not installed, or not whole.
     """
     providers = import_module("genai_prices.data").providers
     written = json.dumps([_provider(provider) for provider in providers])
