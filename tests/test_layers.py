@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "workbench"
 
 LAYERS = [
     {"types", "errors", "settings", "storage", "redaction"},
-    {"catalog", "outcomes", "datasets", "features", "stats", "budget"},
+    {"catalog", "outcomes", "datasets", "features", "stats", "budget", "cache"},
     {"providers", "routing", "scoring"},
     {"client", "experiment"},
     {"tracking", "plots", "report", "terminal", "widgets", "batch", "server"},
