@@ -44,7 +44,17 @@ async def test_two_providers_of_one_name_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"concurrency": 0}, {"max_attempts": 0}, {"deadline_s": 0.0}, {"backoff_s": float("nan")}]
+    "bad",
+    [
+        {"concurrency": 0},
+        {"max_attempts": 0},
+        {"deadline_s": 0.0},
+        {"backoff_s": float("nan")},
+        {"requests_per_minute": 0.0},
+        {"hedge_after_s": -1.0},
+        {"breaker_failures": 0},
+        {"ledger_size": 0},
+    ],
 )
 def test_limits_that_cannot_work_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(errors.ConfigError, match=next(iter(bad))):

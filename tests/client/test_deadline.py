@@ -6,10 +6,7 @@ import time
 import pytest
 
 from calling import PROMPT, client_of, failure, serving
-from faults import (
-    answer,
-    response,
-)
+from faults import answer, response
 from workbench import errors
 from workbench.client import Limits
 

@@ -1,21 +1,19 @@
 """Money: reserved before a request is sent, settled when it is known."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import date
 
 import pytest
 
 from calling import CATALOG, COST_USD, PROMPT, client_of, failure, serving
-from faults import (
-    answer,
-    whole,
-)
+from faults import TEXT, answer, whole
 from workbench import errors
 from workbench.budget import Budget
 from workbench.catalog import Catalog, ModelSpec, Price
 from workbench.client import Client, Limits
 from workbench.providers.chat_completions import ChatCompletions
-from workbench.types import Decoding
+from workbench.types import Completion, Decoding, Delta, Prompt, Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -127,3 +125,30 @@ async def test_what_a_failed_attempt_cost_counts_towards_the_ceiling() -> None:
     async with serving("malformed", "ok") as servers, client_of(*servers, limits=limits) as client:
         assert isinstance(await failure(client, fallbacks=["two/small"]), errors.BadResponseError)
     assert [len(server.requests) for server in servers] == [1, 0]
+
+
+class Remembering:
+    """A provider that was asked before, and answers from what it kept."""
+
+    name = "one"
+
+    async def complete(
+        self, model: str, prompt: Prompt, decoding: Decoding, *, deadline_s: float
+    ) -> Completion:
+        return Completion(TEXT, model, model, "one", Usage(10, 5), 0.0, "stop", cost_usd=0.0, is_cached=True)
+
+    async def stream(
+        self, model: str, prompt: Prompt, decoding: Decoding, *, deadline_s: float
+    ) -> AsyncIterator[Delta]:
+        yield Delta("", await self.complete(model, prompt, decoding, deadline_s=deadline_s))
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+async def test_an_answer_that_was_paid_for_before_costs_nothing_and_uses_no_tokens() -> None:
+    budget = Budget(1.0)
+    async with Client([Remembering()], catalog=CATALOG, budget=budget) as client:
+        assert (await client.complete("one/small", PROMPT)).cost_usd == 0.0
+        [attempt] = client.ledger
+    assert (attempt.cost_usd, attempt.usage, budget.spent_usd) == (0.0, None, 0.0)

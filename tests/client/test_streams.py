@@ -6,13 +6,7 @@ from contextlib import suppress
 import pytest
 
 from calling import COST_USD, PROMPT, client_of, serving, streamed
-from faults import (
-    DONE,
-    HALVES,
-    TEXT,
-    delta,
-    stream,
-)
+from faults import DONE, HALVES, TEXT, delta, stream
 from workbench import errors
 from workbench.budget import Budget
 from workbench.client import Limits
