@@ -174,6 +174,7 @@ class Completion:
     until the client has priced it (or when the model has no price). `first_token_s` is None for a
     call that was not streamed. `attempts` is every request behind this answer, the last one included.
     `reasoning` is what the provider showed of the model's thoughts; it is not part of the answer.
+    `is_cached`: it was paid for by an earlier call; `usage` is that call's, the cost and the latency are not.
     """
 
     text: str
@@ -191,6 +192,7 @@ class Completion:
     tool_calls: tuple[ToolCall, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     reasoning: str = ""
+    is_cached: bool = False
 
     @property
     def model_id(self) -> str:

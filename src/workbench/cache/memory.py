@@ -36,7 +36,9 @@ class MemoryStore:
         self._clock = clock
         self._entries: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
 
-    def __len__(self) -> int:
+    @property
+    def n_entries(self) -> int:
+        """How many answers there are."""
         return len(self._entries)
 
     async def get(self, key: str, *, max_age_s: float | None = None) -> bytes | None:
@@ -58,7 +60,7 @@ class MemoryStore:
         self._entries[key] = (self._clock(), content)
         self.n_bytes += len(content)
         self.statistics.n_stores += 1
-        while len(self._entries) > self._max_entries or self.n_bytes > self._max_bytes:
+        while self.n_entries > self._max_entries or self.n_bytes > self._max_bytes:
             self._remove(next(iter(self._entries)))
             self.statistics.n_evictions += 1
 

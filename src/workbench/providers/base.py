@@ -1,6 +1,7 @@
 """What a provider is: something that answers a prompt, whole or as a stream."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Protocol, runtime_checkable
 
 from workbench.types import Completion, Decoding, Delta, Prompt
@@ -34,3 +35,13 @@ class Provider(Protocol):
     async def aclose(self) -> None:
         """Close every connection."""
         ...
+
+
+@asynccontextmanager
+async def closing(stream: AsyncIterator[Delta]) -> AsyncIterator[AsyncIterator[Delta]]:
+    """Close `stream` at the end, if there is something to close: a provider may give a plain iterator."""
+    try:
+        yield stream
+    finally:
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
