@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +34,9 @@ class ChatReply:
 
     request_id: str
     model: str
-    fleet_seed: int
     answer: SimulatedAnswer
+    fleet_seed: int = 0
+    with_usage: bool = False
 
     def whole(self) -> dict[str, Any]:
         """The body of an answer that is not streamed."""
@@ -48,15 +49,19 @@ class ChatReply:
         }
         return self._head("chat.completion") | {"choices": [choice], "usage": self._usage()}
 
-    def chunks(self, *, with_usage: bool) -> Iterable[dict[str, Any]]:
-        """The events of a stream: the role, up to `N_PIECES` pieces of text, the end, the usage if asked."""
+    def events(self) -> Iterator[bytes]:
+        """The events of a stream: the role, the pieces of text, the end, the usage if asked."""
+        for chunk in self._chunks():
+            yield f"data: {json.dumps(chunk)}\n\n".encode()
+        yield b"data: [DONE]\n\n"
+
+    def _chunks(self) -> Iterator[dict[str, Any]]:
         head = self._head("chat.completion.chunk")
         yield head | {"choices": [_choice({"role": "assistant", "content": ""})]}
-        size = -(-len(self.answer.text) // N_PIECES) or 1
-        for at in range(0, len(self.answer.text), size):
-            yield head | {"choices": [_choice({"content": self.answer.text[at : at + size]})]}
+        for piece in pieces_of(self.answer.text):
+            yield head | {"choices": [_choice({"content": piece})]}
         yield head | {"choices": [_choice({}, finish_reason=self.answer.finish_reason)]}
-        if with_usage:
+        if self.with_usage:
             yield head | {"choices": [], "usage": self._usage()}
 
     def _head(self, kind: str) -> dict[str, Any]:
@@ -77,6 +82,12 @@ class ChatReply:
             "prompt_tokens_details": {"cached_tokens": 0},
             "completion_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
         }
+
+
+def pieces_of(text: str) -> list[str]:
+    """`text` in up to `N_PIECES` pieces."""
+    size = -(-len(text) // N_PIECES) or 1
+    return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 def _choice(delta: Mapping[str, str], *, finish_reason: str | None = None) -> dict[str, Any]:
@@ -147,5 +158,5 @@ def _whole(fields: Mapping[str, Any], name: str, *, default: int) -> int:
 
 
 def error_body(message: str, kind: str, code: str | None) -> dict[str, Any]:
-    """An error in OpenAI's shape."""
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    """An error in OpenAI's shape, which with its type beside it is Anthropic's too."""
+    return {"type": "error", "error": {"message": message, "type": kind, "param": None, "code": code}}

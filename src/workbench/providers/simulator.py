@@ -1,11 +1,13 @@
-"""The simulator: a real HTTP server on loopback that speaks OpenAI's chat-completions protocol.
+"""The simulator: a real HTTP server on loopback that speaks the protocols of OpenAI and Anthropic.
 
 It answers with the made-up models of `fleet`, sleeps as long as they would take, fails as they would
 fail, and counts what was asked, so that a whole experiment runs without a key, a network or a bill.
+It can also be limited, slow or down, from one request to the next (`trouble`).
 
 | route | answer |
 |---|---|
 | POST /v1/chat/completions | a completion, whole or as server-sent events |
+| POST /v1/messages | the same, as Anthropic's protocol has it |
 | GET /v1/models | the simulated models |
 | GET /simulator/requests | what was asked so far: totals, and by model and prompt |
 """
@@ -14,6 +16,7 @@ import asyncio
 import errno
 import hashlib
 import json
+import math
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -36,6 +39,8 @@ from workbench.providers.simulated_chat import (
     error_body,
     parse,
 )
+from workbench.providers.simulated_messages import MessagesReply, parse_messages
+from workbench.providers.trouble import Gate, Refusal, Trouble
 
 DEFAULT_PORT = 8808
 HOST = "127.0.0.1"
@@ -47,6 +52,14 @@ RETRY_AFTER_S = 0.02
 """What a transient 429 asks for, in seconds; fractions of a second are sent in `retry-after-ms`."""
 
 _STOP_WAIT_S = 1.0
+_WELL = Trouble()
+
+_REFUSALS = {
+    402: ("Simulated: this key has no credit left.", "billing_error", "insufficient_quota"),
+    429: ("Simulated rate limit; try again.", "rate_limit_error", "rate_limit_exceeded"),
+    500: ("Simulated failure of this prompt.", "server_error", None),
+}
+"""Message, type and code of an error; any other status is an overload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,7 @@ class Simulator:
         seed: of everything that the models draw.
         latency_scale: factor on every latency; 0.0 answers at once.
         port: 0 takes a free one.
+        trouble: what is wrong with it; may be set again while it runs.
     """
 
     def __init__(
@@ -76,12 +90,15 @@ class Simulator:
         seed: int = 0,
         latency_scale: float = 1.0,
         port: int = 0,
+        trouble: Trouble = _WELL,
     ) -> None:
+        self.trouble = trouble
         self.fleet = Fleet(embedded_tasks() if tasks is None else tasks, fleet, seed=seed)
         self.port = port
         self._latency_scale = latency_scale
         self._requests: Counter[tuple[str, str, int]] = Counter()
         self._answers: Counter[tuple[str, str, int]] = Counter()
+        self._gate = Gate()
         self._runner: web.AppRunner | None = None
 
     @property
@@ -115,6 +132,7 @@ class Simulator:
         app.add_routes(
             [
                 web.post("/v1/chat/completions", self._chat),
+                web.post("/v1/messages", self._messages),
                 web.get("/v1/models", self._list_models),
                 web.get("/simulator/requests", self._list_requests),
             ]
@@ -137,8 +155,16 @@ class Simulator:
             self._runner = None
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._taken(request, parse)
+
+    async def _messages(self, request: web.Request) -> web.StreamResponse:
+        return await self._taken(request, parse_messages)
+
+    async def _taken(
+        self, request: web.Request, parsed: Callable[[bytes], ChatRequest]
+    ) -> web.StreamResponse:
         try:
-            asked = parse(await request.read())
+            asked = parsed(await request.read())
         except BadRequestError as exc:
             return _error(400, str(exc))
         except web.HTTPRequestEntityTooLarge as exc:
@@ -155,14 +181,19 @@ class Simulator:
         n_earlier = self._requests[key]
         self._requests[key] += 1
         request_id = "sim-" + hashlib.blake2b(repr((key, n_earlier)).encode(), digest_size=12).hexdigest()
-        status = self.fleet.failure_status(model, asked.text, asked.seed, n_earlier=n_earlier)
-        if status is not None:
-            return _failure(status, request_id)
+        refusal = self._gate.refusal(self.trouble, _key_of(request))
+        if refusal is None:
+            status = self.fleet.failure_status(model, asked.text, asked.seed, n_earlier=n_earlier)
+            refusal = None if status is None else Refusal(status, RETRY_AFTER_S if status == 429 else None)
+        if refusal is not None:
+            return _refused(refusal, request_id)
         answer = self.fleet.answer(model, asked.text, asked.seed, max_output_tokens=asked.max_output_tokens)
-        reply = ChatReply(request_id, model, self.fleet.seed, answer)
-        latency_s = answer.latency_s * self._latency_scale
+        reply: ChatReply | MessagesReply = MessagesReply(request_id, model, answer)
+        if request.path.endswith("/chat/completions"):
+            reply = ChatReply(request_id, model, answer, self.fleet.seed, with_usage=asked.with_usage)
+        latency_s = answer.latency_s * self._latency_scale + self.trouble.delay_s
         if asked.stream:
-            response = await _send_stream(request, reply, latency_s, with_usage=asked.with_usage)
+            response = await _send_stream(request, reply, latency_s)
         else:
             await asyncio.sleep(latency_s)
             response = _json(reply.whole(), request_id)
@@ -217,7 +248,7 @@ async def serve(
 
 
 async def _send_stream(
-    request: web.Request, reply: ChatReply, latency_s: float, *, with_usage: bool
+    request: web.Request, reply: ChatReply | MessagesReply, latency_s: float
 ) -> web.StreamResponse:
     response = web.StreamResponse(
         headers={
@@ -230,30 +261,36 @@ async def _send_stream(
     with suppress(ConnectionResetError):  # the client left in the middle: what it asked for is billed
         await response.prepare(request)
         await asyncio.sleep(latency_s * FIRST_TOKEN_SHARE)
-        async for event in _paced(reply.chunks(with_usage=with_usage), rest_s):
-            await response.write(f"data: {json.dumps(event)}\n\n".encode())
-        await response.write(b"data: [DONE]\n\n")
+        async for event in _paced(reply.events(), rest_s):
+            await response.write(event)
         await response.write_eof()
     return response
 
 
-async def _paced(chunks: Iterable[dict[str, Any]], duration_s: float) -> AsyncIterator[dict[str, Any]]:
-    """The chunks with `duration_s` spread over the gaps between pieces of text."""
-    for number, chunk in enumerate(chunks):
+async def _paced(events: Iterable[bytes], duration_s: float) -> AsyncIterator[bytes]:
+    """The events with `duration_s` spread over the gaps between pieces of text."""
+    for number, event in enumerate(events):
         if 2 <= number <= N_PIECES and duration_s:
             await asyncio.sleep(duration_s / (N_PIECES - 1))
-        yield chunk
+        yield event
 
 
-def _failure(status: int, request_id: str) -> web.Response:
-    if status == 429:
-        body = error_body("Simulated rate limit; try again.", "rate_limit_error", "rate_limit_exceeded")
-        response = _json(body, request_id, status=status)
-        response.headers["retry-after-ms"] = str(round(RETRY_AFTER_S * 1000))
-        response.headers["retry-after"] = "1"  # whole seconds, for clients that know no other header
-        return response
-    message = "Simulated overload; try again." if status == 503 else "Simulated failure of this prompt."
-    return _json(error_body(message, "server_error", None), request_id, status=status)
+def _key_of(request: web.Request) -> str:
+    """The key that a request came with; empty: none."""
+    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+    return request.headers.get("x-api-key", bearer)
+
+
+def _refused(refusal: Refusal, request_id: str) -> web.Response:
+    message, kind, code = _REFUSALS.get(
+        refusal.status, ("Simulated overload; try again.", "server_error", None)
+    )
+    response = _json(error_body(message, kind, code), request_id, status=refusal.status)
+    if refusal.retry_after_s is not None:
+        response.headers["retry-after-ms"] = str(math.ceil(refusal.retry_after_s * 1000))
+        # In whole seconds, for clients that know no other header.
+        response.headers["retry-after"] = str(math.ceil(refusal.retry_after_s))
+    return response
 
 
 def _error(status: int, message: str, code: str | None = None) -> web.Response:
