@@ -232,7 +232,7 @@ async def test_a_byte_that_is_no_text_is_no_answer(dialect: Dialect, is_streamed
     assert type(failure) is errors.BadResponseError
 
 
-@pytest.mark.parametrize("count", [..., 10**12, "12"], ids=str)
+@pytest.mark.parametrize("count", [..., 0, 10**12, "12"], ids=str)
 async def test_a_count_that_cannot_be_is_replaced_by_a_bound(dialect: Dialect, count: Any) -> None:
     body = with_counts(dialect.body("answer"), lambda _: count)
     completion, _ = await ask(dialect, whole(json.dumps(body).encode()))

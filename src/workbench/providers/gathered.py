@@ -253,8 +253,10 @@ class Gathered:
         channels = (self._text, self._reasoning, *(call.arguments for call in self._calls.values()))
         n_bytes = sum(len(channel.shown.encode()) for channel in channels)
         most_output = min(self._decoding.max_output_tokens, max(n_bytes, 1))
-        read = _plausible(self.counted.input_tokens, most_input)
-        written = _plausible(self.counted.output_tokens, self._decoding.max_output_tokens)
+        read = _plausible(self.counted.input_tokens, most_input, least=1)
+        written = _plausible(
+            self.counted.output_tokens, self._decoding.max_output_tokens, least=1 if n_bytes else 0
+        )
         input_tokens = most_input if read is None else read
         output_tokens = most_output if written is None else written
         return Usage(
@@ -320,10 +322,13 @@ class _Call:
     name: str = ""
 
 
-def _plausible(count: int | None, bound: int) -> int | None:
-    """The count, unless it is absurd: servers may add to a prompt, but not without measure."""
+def _plausible(count: int | None, bound: int, *, least: int) -> int | None:
+    """The count, unless it is absurd: servers may add to a prompt, but not without measure.
+
+    Some say 0 where they did not count, which would make an answer free.
+    """
     most = max(_IMPLAUSIBLE_FLOOR, _IMPLAUSIBLE_FACTOR * bound)
-    return count if count is not None and 0 <= count <= most else None
+    return count if count is not None and least <= count <= most else None
 
 
 def _within(count: int | None, most: int) -> int:
