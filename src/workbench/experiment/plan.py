@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -41,7 +42,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An experiment ready to run. `simulator_url` None: a simulator must be started where one is used."""
+    """An experiment ready to run. `simulator_url` None: a simulator must be started where one is used.
+
+    `cache_dir` is where answers are kept that may be used again.
+    """
 
     spec: ExperimentSpec
     prompts: tuple[Prompt, ...]
@@ -52,6 +56,7 @@ class Plan:
     replay: ReplayProvider | None
     scorer: Scorer | None
     simulator_url: str | None = None
+    cache_dir: Path = Path("cache")
 
     @property
     def model_ids(self) -> tuple[str, ...]:
@@ -121,6 +126,7 @@ def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
         replay=replay,
         scorer=None if spec.scorer == RECORDED else scorer(spec.scorer),
         simulator_url=settings.simulator_url or Settings().simulator_url,
+        cache_dir=settings.cache_dir / "answers",
     )
     _check_scorer(plan)
     _check_models(plan)

@@ -18,6 +18,7 @@ import pandas as pd
 
 from workbench import outcomes
 from workbench.budget import Budget
+from workbench.cache import DiskStore, MemoryStore, Store
 from workbench.client import Client, Limits, connect
 from workbench.errors import BudgetError, ProviderError, StorageError, WorkbenchError
 from workbench.experiment.analyse import Analysis, analyse, to_json
@@ -141,6 +142,7 @@ class _Execution:
         self._pace = pace
         self._done: dict[Key, Outcome] = {k: v for k, v in content.outcomes.items() if k in planned}
         self._n_resumed = len(self._done)
+        self._n_cached = 0
         limit_usd = plan.spec.budget_usd
         self._budget = None if limit_usd is None else Budget(limit_usd, spent_usd=content.spent_usd)
         self._comparisons = RunningComparisons(
@@ -284,6 +286,7 @@ class _Execution:
             )
         except ProviderError as exc:
             return self._failed(call, decision, exc)
+        self._n_cached += completion.is_cached
         return self._answered(call, decision, completion)
 
     def _answered(self, call: Call, decision: Decision, completion: Completion) -> Outcome:
@@ -291,8 +294,9 @@ class _Execution:
             **self._identity(call, decision, f"{completion.provider}/{completion.model}"),
             response=completion.text,
             quality=self._plan.score(completion, call),
-            cost_usd=completion.cost_usd,
-            latency_s=completion.latency_s or None,  # 0.0: a replay of a table that has no latencies
+            cost_usd=(completion.cost_usd or None) if completion.is_cached else completion.cost_usd,
+            # 0.0: a replay of a table that has no latencies; from a cache, it is not the model's.
+            latency_s=None if completion.is_cached else completion.latency_s or None,
             input_tokens=completion.usage.input_tokens,
             output_tokens=completion.usage.output_tokens,
         )
@@ -364,6 +368,8 @@ class _Execution:
             in_flight_usd = self._content.in_flight_usd
             yield f"calls in flight at a kill may have cost {in_flight_usd:.6f} USD, which counts as spent"
         yield from (f"journal: dropped {what}" for what in self._content.dropped)
+        if self._n_cached:
+            yield f"{self._n_cached} answers came from the cache; they have no cost and no latency here"
         if len(self._done) < n_calls:
             yield f"the budget ended the run: {n_calls - len(self._done)} of {n_calls} calls were not made"
 
@@ -376,6 +382,9 @@ async def _connected(plan: Plan, budget: Budget | None) -> AsyncIterator[Client]
         url = plan.simulator_url
         if url is None and plan.uses_simulator:
             url = (await stack.enter_async_context(Simulator())).base_url
+        cache = _store(plan)
+        if cache is not None:
+            stack.push_async_callback(cache.aclose)
         client = connect(
             plan.model_ids,
             providers=plan.providers,
@@ -383,5 +392,16 @@ async def _connected(plan: Plan, budget: Budget | None) -> AsyncIterator[Client]
             limits=Limits(concurrency=spec.concurrency, deadline_s=spec.deadline_s),
             budget=budget,
             simulator_url=url,
+            cache=cache,
         )
         yield await stack.enter_async_context(client)
+
+
+def _store(plan: Plan) -> Store | None:
+    """Where answers are looked for before they are paid for; None: nowhere, but in the journal."""
+    match plan.spec.cache:
+        case "memory":
+            return MemoryStore()
+        case "disk":
+            return DiskStore(plan.cache_dir)
+    return None

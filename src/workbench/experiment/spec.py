@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from workbench.errors import ConfigError, DataError
 from workbench.redaction import holds_secret, refuse_secrets
@@ -39,6 +47,12 @@ FileName = Annotated[str, AfterValidator(_file_name)]
 
 ReadFrom = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_path)]
 """A name, or a file of the author's that is read and never written, wherever it is."""
+
+# YAML reads a bare `off` as false.
+CacheKind = Annotated[
+    Literal["off", "memory", "disk"], BeforeValidator(lambda value: "off" if value is False else value)
+]
+"""Where answers are looked for before they are paid for; no part of a run's fingerprint."""
 
 _Spec = TypeVar("_Spec", bound=BaseModel)
 
@@ -135,6 +149,7 @@ class ExperimentSpec(_Strict):
     deadline_s: Annotated[float, Field(gt=0)] = 60.0
     seed: int = 0
     delivery: Delivery = "live"
+    cache: CacheKind = "off"
     notebook: ReadFrom = "02_compare_models.ipynb"
     file: Path = Field(default=Path("spec.yaml"), exclude=True, description="the YAML itself")
 

@@ -1,0 +1,95 @@
+"""Runs with a cache: answers that are there are not bought again, and are not taken for cheap ones."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from workbench.errors import ConfigError
+from workbench.experiment.run import run
+from workbench.experiment.spec import load_spec
+from workbench.providers.simulator import Simulator
+from workbench.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+SPEC = """
+name: {name}
+question: Is large better than small?
+prompts: {{source: tasks, split: test, n: 10}}
+arms:
+  - {{name: small, model: simulator/sim-small}}
+  - {{name: {arm}, model: {model}}}
+cache: {cache}
+repeats: 2
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    def write(
+        cache: str, *, name: str = "first", arm: str = "large", model: str = "simulator/sim-large"
+    ) -> Path:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(SPEC.format(name=name, cache=cache, arm=arm, model=model))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(runs_dir=tmp_path / "runs", cache_dir=tmp_path / "kept")
+
+
+@pytest.fixture
+async def simulator(monkeypatch: pytest.MonkeyPatch):
+    async with Simulator(latency_scale=0.0) as simulator:
+        monkeypatch.setenv("WORKBENCH_SIMULATOR_URL", simulator.base_url)
+        yield simulator
+
+
+@pytest.mark.parametrize("written", ["off", "'off'", "memory", "disk"])
+def test_a_cache_is_named_as_one_writes_it(write, written: str) -> None:
+    assert load_spec(write(written)).cache == written.strip("'")
+
+
+@pytest.mark.parametrize("written", ["on", "redis", "1"])
+def test_a_cache_that_there_is_none_of_is_refused(write, written: str) -> None:
+    with pytest.raises(ConfigError, match="cache: Input should be 'off', 'memory' or 'disk'"):
+        load_spec(write(written))
+
+
+def test_a_run_may_be_resumed_with_another_cache(write) -> None:
+    assert load_spec(write("off")).fingerprint() == load_spec(write("disk")).fingerprint()
+
+
+async def test_without_a_cache_nothing_is_kept(write, settings, simulator) -> None:
+    await run(load_spec(write("off")), settings=settings)
+    assert not settings.cache_dir.exists()
+
+
+async def test_a_second_experiment_buys_only_what_the_first_did_not(write, settings, simulator) -> None:
+    first = await run(load_spec(write("disk")), settings=settings)
+    n_bought = simulator.n_answers
+    second = await run(load_spec(write("disk", name="second")), settings=settings)
+    answered = second.table["error"].isna()
+    assert n_bought == answered.sum() == simulator.n_answers
+    assert list(second.table["response"].dropna()) == list(first.table["response"].dropna())
+    assert second.table.loc[answered, ["cost_usd", "latency_s"]].isna().all(axis=None)
+    assert second.spent_usd == 0.0
+    assert f"{n_bought} answers came from the cache" in " ".join(second.notes)
+
+
+async def test_an_arm_that_found_its_answers_is_not_reported_as_cheap(write, settings, simulator) -> None:
+    spec = load_spec(write("memory", arm="again", model="simulator/sim-small"))
+    finished = await run(spec, settings=settings)
+    assert simulator.n_answers == finished.table["cost_usd"].gt(0).sum()
+    [comparison] = finished.analysis.comparisons
+    assert comparison.cost_ratio is None
+
+
+async def test_repeats_are_bought_one_by_one(write, settings, simulator) -> None:
+    finished = await run(load_spec(write("memory")), settings=settings)
+    assert simulator.n_answers == finished.table["error"].isna().sum()
+    assert not any("cache" in note for note in finished.notes)
