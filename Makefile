@@ -2,12 +2,13 @@
 PYTHON ?= python3
 RUN := .venv/bin
 
-.PHONY: help install demo test lint types unit core notebooks lock clean
+.PHONY: help install demo test lint types unit core notebooks peers lock clean
 
 help:
 	@echo "make demo       install, then run an A/B experiment on simulated models: no key, no network"
 	@echo "make test       install, then lint, types, tests, the core alone and notebooks: all that CI runs"
 	@echo "make lint types unit core notebooks   the parts of make test"
+	@echo "make peers      install servers by others, against which the unit tests hold the providers too"
 	@echo "make lock       resolve the dependencies again and write both constraints files"
 	@echo "make clean      remove .venv, runs/ and the MLflow store of this folder"
 
@@ -40,10 +41,14 @@ notebooks: install
 	WORKBENCH_RUNS_DIR="$$folder/runs" WORKBENCH_TRACKING_URI="sqlite:///$$folder/mlflow.db" \
 	    $(RUN)/pytest --nbval notebooks -p no:cacheprovider --no-header -q
 
+# Apart from .venv; without them, their tests are skipped.
+peers: install
+	@$(RUN)/python tests/peers/install.py
+
 lock: install
 	$(RUN)/python -m uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --generate-hashes \
 	    --no-emit-package torch --no-annotate --no-header --no-emit-index-url --quiet -o constraints.hashed.txt
 	grep -E '^[a-z0-9]' constraints.hashed.txt | sed 's/ \\$$//' > constraints.txt
 
 clean:
-	rm -rf .venv .venv-core runs mlflow.db* mlartifacts .coverage*
+	rm -rf .venv .venv-core .peers runs mlflow.db* mlartifacts .coverage*
