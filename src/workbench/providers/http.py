@@ -13,7 +13,7 @@ import ssl
 import urllib.request
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
@@ -99,12 +99,20 @@ class LibraryError(Exception):
 
 
 class Reply:
-    """A response whose head has come; its body is still on the way."""
+    """A response whose head has come; its body is still on the way. The names in `headers` are lower-case."""
 
-    def __init__(self, http: "Http", response: httpx.Response, *, model: str, deadline: float) -> None:
+    def __init__(
+        self,
+        http: "Http",
+        response: httpx.Response,
+        *,
+        headers: Mapping[str, str],
+        model: str,
+        deadline: float,
+    ) -> None:
         self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        told = (response.headers.get(name, "") for name in _REQUEST_ID_HEADERS)
+        self.headers = headers
+        told = (headers.get(name, "") for name in _REQUEST_ID_HEADERS)
         self.request_id = http.redacted(next(filter(None, told), ""))[:200] or None
         self.http = http
         self._response = response
@@ -246,8 +254,7 @@ class Http:
     def __repr__(self) -> str:
         return f"Http({self.provider!r}, {self.base_url!r})"
 
-    @asynccontextmanager
-    async def post(
+    def post(
         self,
         path: str,
         body: bytes,
@@ -256,7 +263,7 @@ class Http:
         deadline: float,
         accept: str = "application/json",
         content_type: str = "application/json",
-    ) -> AsyncGenerator[Reply]:
+    ) -> AbstractAsyncContextManager[Reply]:
         """Send `body` and give the reply as soon as its head is there; the connection is let go at the end.
 
         Args:
@@ -269,35 +276,26 @@ class Http:
         if (call := idempotency_key.get()) is not None:
             check_sendable(call, what=f"the idempotency key of a call to {self.provider}")
             headers["idempotency-key"] = call
-        request = self._client.build_request("POST", f"{self.base_url}/{path}", content=body, headers=headers)
-        async with self._exchange(request, model=model, deadline=deadline) as reply:
-            yield reply
+        request = self._client.build_request("POST", self._url(path), content=body, headers=headers)
+        return self._exchange(request, model=model, deadline=deadline)
 
-    @asynccontextmanager
-    async def post_once(
+    def post_once(
         self, path: str, body: bytes, *, model: str, deadline: float
-    ) -> AsyncGenerator[Reply]:
+    ) -> AbstractAsyncContextManager[Reply]:
         """As `post`, for what must not be done twice: it is not sent again where a kept connection broke."""
-        request = self._client.build_request(
-            "POST",
-            f"{self.base_url}/{path}",
-            content=body,
-            headers={**self._headers, "accept": "application/json"},
-        )
-        async with self._exchange(request, model=model, deadline=deadline, may_resend=False) as reply:
-            yield reply
+        headers = {**self._headers, "accept": "application/json"}
+        request = self._client.build_request("POST", self._url(path), content=body, headers=headers)
+        return self._exchange(request, model=model, deadline=deadline, may_resend=False)
 
-    @asynccontextmanager
-    async def get(self, path: str, *, model: str, deadline: float) -> AsyncGenerator[Reply]:
+    def get(self, path: str, *, model: str, deadline: float) -> AbstractAsyncContextManager[Reply]:
         """Ask for what is at `path`, which follows the base URL and a slash; errors as `post`.
 
         Args:
             model: what an error is said to be about, where it is no model.
         """
         headers = {name: value for name, value in self._headers.items() if name != "content-type"}
-        request = self._client.build_request("GET", f"{self.base_url}/{path}", headers=headers)
-        async with self._exchange(request, model=model, deadline=deadline) as reply:
-            yield reply
+        request = self._client.build_request("GET", self._url(path), headers=headers)
+        return self._exchange(request, model=model, deadline=deadline)
 
     @asynccontextmanager
     async def _exchange(
@@ -306,9 +304,10 @@ class Http:
         send = self._sent if may_resend else self._sent_once
         response = await send(request, model=model, deadline=deadline)
         try:
+            headers = dict(response.headers.items())  # looked up a score of times, which httpx does slowly
             if (observe := head_observer.get()) is not None:
-                observe(response.headers)
-            yield Reply(self, response, model=model, deadline=deadline)
+                observe(headers)
+            yield Reply(self, response, headers=headers, model=model, deadline=deadline)
         finally:
             await response.aclose()
 
@@ -379,6 +378,9 @@ class Http:
                 error = self.failure(BadResponseError, model, f"the answer cannot be read: {_said(root)}")
         error.__cause__ = LibraryError(self.redacted(f"{type(root).__name__}: {_said(root)}"))
         return error
+
+    def _url(self, path: str) -> httpx.URL:
+        return _parsed(f"{self.base_url}/{path}")
 
     async def _sent(self, request: httpx.Request, *, model: str, deadline: float) -> httpx.Response:
         """Send, and once more where a kept connection had been closed by the server meanwhile.
@@ -467,6 +469,12 @@ def _session(certificates: ssl.SSLContext) -> aiohttp.ClientSession:
 
 async def _note_reuse(_session: object, _context: object, _parameters: object) -> None:
     _was_reused.set(True)
+
+
+@lru_cache(maxsize=256)
+def _parsed(url: str) -> httpx.URL:
+    """A provider is asked at a few addresses, and parsing one takes as long as sending to it."""
+    return httpx.URL(url)
 
 
 @lru_cache(maxsize=1)

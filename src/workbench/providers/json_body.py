@@ -22,7 +22,7 @@ def parse_object(text: str) -> JsonObject:
         JsonError: it is not JSON (NaN and Infinity are not), nested too deeply, or not an object.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = _DECODER.decode(text)
     except RecursionError:
         problem = "nested too deeply"
     except ValueError:  # includes numbers with thousands of digits
@@ -109,6 +109,9 @@ def is_encodable(text: str) -> bool:
 
 def _refuse_constant(literal: str) -> NoReturn:
     raise ValueError(literal)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _kind(value: object) -> str:

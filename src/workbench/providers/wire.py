@@ -213,11 +213,12 @@ class HttpProvider:
         ) as reply:
             await raise_for_status(reply)
             gathered = Gathered(reply, prompt, decoding)
-            async with aclosing(self._deltas(reply, gathered)) as deltas:
-                async for delta in deltas:
-                    if gathered.first_token_s is None:
-                        gathered.first_token_s = loop.time() - started
-                    yield delta
+            async with aclosing(self._taken(reply, gathered)) as steps:
+                async for _ in steps:
+                    for delta in gathered.deltas():
+                        if gathered.first_token_s is None:
+                            gathered.first_token_s = loop.time() - started
+                        yield delta
         yield Delta("", gathered.completion(latency_s=loop.time() - started))
 
     def _body(self, model: str, prompt: Prompt, decoding: Decoding, *, is_streamed: bool) -> bytes:
@@ -232,22 +233,15 @@ class HttpProvider:
         self._wire.answer(gathered).take_whole(body)
         gathered.end()
 
-    async def _deltas(self, reply: Reply, gathered: Gathered) -> AsyncGenerator[Delta]:
-        """The pieces of an answer; a server that was asked for events may send it whole all the same."""
-        is_json = "json" in reply.headers.get("content-type", "")
-        if is_json and self._wire.events == "sse":
-            await self._take_whole(reply, gathered)
-        else:
-            async with aclosing(self._taken(reply, gathered)) as steps:
-                async for _ in steps:
-                    for delta in gathered.deltas():
-                        yield delta
-            gathered.end()
-        for delta in gathered.deltas():
-            yield delta
-
     async def _taken(self, reply: Reply, gathered: Gathered) -> AsyncGenerator[None]:
-        """A step for each event taken; ends with the stream, or soon after the model's finish."""
+        """A step for each event taken, and one at the end, which is soon after the model's finish.
+
+        A server that was asked for events may send its answer whole all the same.
+        """
+        if self._wire.events == "sse" and "json" in reply.headers.get("content-type", ""):
+            await self._take_whole(reply, gathered)
+            yield
+            return
         answer = self._wire.answer(gathered)
         failure: ProviderError | None = None
         try:
@@ -263,12 +257,17 @@ class HttpProvider:
         except ProviderError as exc:
             exc.partial_text = self._http.redacted(gathered.text)
             raise
-        if gathered.is_finished:
-            return  # whatever became of the connection after that
+        if not gathered.is_finished:  # after that, it does not matter what became of the connection
+            raise self._broken_off(gathered, failure)
+        gathered.end()
+        yield
+
+    def _broken_off(self, gathered: Gathered, failure: ProviderError | None) -> ProviderError:
+        """The error of a stream that ended, by `failure` or by itself, before the model had finished."""
         if isinstance(failure, ProviderTimeoutError):
             failure.partial_text = self._http.redacted(gathered.text)
-            raise failure
-        raise gathered.truncated(failure.reason if failure else "the stream ended without a finish reason")
+            return failure
+        return gathered.truncated(failure.reason if failure else "the stream ended without a finish reason")
 
 
 def image_url(image: Image) -> str:
