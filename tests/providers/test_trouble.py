@@ -88,6 +88,17 @@ async def test_one_request_too_many_is_told_when_to_come_back(wire: Wire) -> Non
         assert (await asked(simulator, wire, key="second-canary")).text
 
 
+@pytest.mark.parametrize("wire", WIRES, ids=["chat_completions", "anthropic"])
+async def test_an_answer_that_was_not_counted_is_not_free(wire: Wire) -> None:
+    async with simulator_in(Trouble()) as simulator:
+        counted = (await asked(simulator, wire)).usage
+        simulator.trouble = Trouble(is_uncounted=True)
+        usage = (await asked(simulator, wire)).usage
+    assert (counted.is_estimated, usage.is_estimated) == (False, True)
+    assert usage.input_tokens >= counted.input_tokens
+    assert usage.output_tokens >= counted.output_tokens
+
+
 async def test_a_slow_server_takes_longer() -> None:
     async with simulator_in(Trouble(delay_s=0.1)) as simulator:
         assert 0.1 <= (await asked(simulator, ChatCompletionsWire())).latency_s < 2.0
@@ -101,4 +112,12 @@ def test_a_refused_request_does_not_count() -> None:
     assert gate.refusal(trouble, "a") == Refusal(429, 0.75)
     assert gate.refusal(trouble, "b") is None
     now[0] = 1.0
+    assert gate.refusal(trouble, "a") is None
+
+
+def test_a_second_s_worth_may_come_at_once() -> None:
+    now = [0.0]
+    gate, trouble = Gate(clock=lambda: now[0]), Trouble(requests_per_minute=240.0)
+    assert [gate.refusal(trouble, "a") for _ in range(5)] == [*[None] * 4, Refusal(429, 0.25)]
+    now[0] = 0.25
     assert gate.refusal(trouble, "a") is None

@@ -21,7 +21,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -188,6 +188,8 @@ class Simulator:
         if refusal is not None:
             return _refused(refusal, request_id)
         answer = self.fleet.answer(model, asked.text, asked.seed, max_output_tokens=asked.max_output_tokens)
+        if self.trouble.is_uncounted:
+            answer = replace(answer, input_tokens=0, output_tokens=0, reasoning_tokens=0)
         reply: ChatReply | MessagesReply = MessagesReply(request_id, model, answer)
         if request.path.endswith("/chat/completions"):
             reply = ChatReply(request_id, model, answer, self.fleet.seed, with_usage=asked.with_usage)

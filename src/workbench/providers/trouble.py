@@ -1,4 +1,4 @@
-"""What can be wrong with a simulated server: it is down, slow, or has had enough of a key."""
+"""What can be wrong with a simulated server: it is down, slow, has had enough of a key, or does not count."""
 
 import math
 import time
@@ -12,13 +12,15 @@ class Trouble:
 
     `status`: every request is refused with it. `keys_without_credit`: requests with these keys are refused
     with 402. `requests_per_minute`: how often each key may ask; one more is refused with 429, and told when
-    to come back. `delay_s`: what every answer takes longer.
+    to come back. `delay_s`: what every answer takes longer. `is_uncounted`: answers say that they took no
+    tokens.
     """
 
     status: int | None = None
     keys_without_credit: frozenset[str] = frozenset()
     requests_per_minute: float | None = None
     delay_s: float = 0.0
+    is_uncounted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class Refusal:
 class Gate:
     """Refuses what a server in trouble would; remembers how often each key asked.
 
-    A key may ask once every minute's share: what comes earlier is refused, and does not count.
+    A key may send a second's worth at once, and then as many as its rate allows; what is refused does not
+    count.
 
     Args:
         clock: seconds, monotonic.
@@ -40,7 +43,7 @@ class Gate:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._next: dict[str, float] = {}
+        self._due: dict[str, float] = {}
 
     def refusal(self, trouble: Trouble, key: str) -> Refusal | None:
         """Why a request with `key` is refused now; None: it is not."""
@@ -50,9 +53,10 @@ class Gate:
             return Refusal(402)
         if trouble.requests_per_minute is None:
             return None
-        now = self._clock()
-        wait_s = self._next.get(key, -math.inf) - now
+        now, gap_s = self._clock(), 60.0 / trouble.requests_per_minute
+        due = max(now, self._due.get(key, -math.inf))
+        wait_s = due - now - max(0.0, 1.0 - gap_s)
         if wait_s > 0.0:
             return Refusal(429, wait_s)
-        self._next[key] = now + 60.0 / trouble.requests_per_minute
+        self._due[key] = due + gap_s
         return None
