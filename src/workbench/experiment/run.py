@@ -4,42 +4,25 @@ A run lives in one folder, `runs/<name>/`. It can be killed at any moment and ru
 holds is not bought twice. Everything that can be known to be wrong is found before the first call.
 """
 
-import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, replace
-from datetime import date
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import pandas as pd
 
 from workbench import outcomes
-from workbench.budget import Budget
-from workbench.cache import DiskStore, MemoryStore, Store
-from workbench.client import Client, Limits, connect
-from workbench.errors import BudgetError, ProviderError, StorageError, WorkbenchError
 from workbench.experiment.analyse import Analysis, analyse, to_json
 from workbench.experiment.arms import needed_experiments
-from workbench.experiment.batch_delivery import PACE, BatchDelivery, Pace
-from workbench.experiment.journal import Journal, JournalContent, Key, read_journal, set_damaged_aside
-from workbench.experiment.plan import Call, Plan, make_plan
-from workbench.experiment.progress import Observer, Progress
-from workbench.experiment.running import RunningComparisons
+from workbench.experiment.batch_delivery import PACE, Pace
+from workbench.experiment.execution import JOURNAL, STATE, Execution, State
+from workbench.experiment.journal import read_journal, set_damaged_aside
+from workbench.experiment.plan import Plan, make_plan
+from workbench.experiment.progress import Observer
 from workbench.experiment.spec import ExperimentSpec, load_spec
-from workbench.providers.batch_api import Result
-from workbench.providers.simulator import Simulator
 from workbench.settings import Settings
 from workbench.storage import folder_inside, locked, read_bytes, set_aside, writable_folder, write_text
-from workbench.types import Completion, Decision, Outcome
-
-_JOURNAL = "journal.jsonl"
-_STATE = "run.json"
-_LOOK_EVERY_S = 0.25
-
-State = Literal["running", "completed", "out of budget", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +66,10 @@ async def run(
         for path in needed_experiments(spec):
             await run(load_spec(path), settings=settings, observer=observer, pace=pace)
         plan = make_plan(spec, settings)
-        content = read_journal(folder / _JOURNAL)
-        execution = _Execution(plan, folder, content, observer or (lambda progress: None), pace)
+        content = read_journal(folder / JOURNAL)
+        execution = Execution(plan, folder, content, observer or (lambda progress: None), pace)
         await execution.finish_calls()
-        return execution.conclude()
+        return _concluded(execution, plan, folder)
 
 
 def set_run_aside(spec: ExperimentSpec, settings: Settings) -> Path | None:
@@ -98,7 +81,7 @@ def set_run_aside(spec: ExperimentSpec, settings: Settings) -> Path | None:
 def repair_journal(spec: ExperimentSpec, settings: Settings) -> int:
     """Set damaged lines of the journal aside, so that the run can go on; returns how many."""
     with _alone(spec, settings) as folder:
-        return set_damaged_aside(folder / _JOURNAL)
+        return set_damaged_aside(folder / JOURNAL)
 
 
 def mark_interrupted(spec: ExperimentSpec, settings: Settings) -> None:
@@ -110,13 +93,13 @@ def mark_interrupted(spec: ExperimentSpec, settings: Settings) -> None:
     for path in needed_experiments(spec):
         mark_interrupted(load_spec(path), settings)
     with _alone(spec, settings) as folder:
-        if not (folder / _STATE).exists():
+        if not (folder / STATE).exists():
             return
-        record = json.loads(read_bytes(folder / _STATE, purpose="state of the run"))
+        record = json.loads(read_bytes(folder / STATE, purpose="state of the run"))
         if record["state"] == "running":
-            content = read_journal(folder / _JOURNAL)
+            content = read_journal(folder / JOURNAL)
             record |= {"state": "interrupted", "n_done": len(content.outcomes)}
-            write_text(folder / _STATE, json.dumps(record | {"spent_usd": content.spent_usd}, indent=1))
+            write_text(folder / STATE, json.dumps(record | {"spent_usd": content.spent_usd}, indent=1))
 
 
 @contextmanager
@@ -128,280 +111,26 @@ def _alone(spec: ExperimentSpec, settings: Settings) -> Iterator[Path]:
         yield folder
 
 
-class _Execution:
-    """One session of a run: what is done so far, and the calls still to make."""
-
-    def __init__(
-        self, plan: Plan, folder: Path, content: JournalContent, observer: Observer, pace: Pace
-    ) -> None:
-        planned = {call.key for call in plan.calls}
-        self._plan = plan
-        self._folder = folder
-        self._content = content
-        self._observer = observer
-        self._pace = pace
-        self._done: dict[Key, Outcome] = {k: v for k, v in content.outcomes.items() if k in planned}
-        self._n_resumed = len(self._done)
-        self._n_cached = 0
-        limit_usd = plan.spec.budget_usd
-        self._budget = None if limit_usd is None else Budget(limit_usd, spent_usd=content.spent_usd)
-        self._comparisons = RunningComparisons(
-            [arm.name for arm in plan.arms],
-            plan.spec.control_arm,
-            n_prompts=len(plan.prompts),
-            alpha=plan.spec.alpha,
-        )
-        for outcome in self._done.values():
-            self._comparisons.add(outcome)
-        self._waiting = [call for call in plan.calls if call.key not in self._done]
-        self._bound_usd = None if limit_usd is None else sum(plan.dearest(call)[0] for call in self._waiting)
-        self._started_s = time.monotonic()
-        self._looked_s = 0.0
-        self._state: State = "running"
-
-    async def finish_calls(self) -> None:
-        """Make every call that is not done yet, as many at once as the spec allows."""
-        plan, path = self._plan, self._folder / _JOURNAL
-        self._look(at_once=True)
-        async with AsyncExitStack() as stack:
-            # Connected first: a run that cannot begin leaves no journal that its repaired spec would not fit.
-            client = None
-            batched = self._batched()
-            live = [call for call in self._waiting if call.key not in batched]
-            if live:
-                client = await stack.enter_async_context(_connected(plan, self._budget))
-            journal = stack.enter_context(
-                Journal.open(path, fingerprint=plan.fingerprint, content=self._content)
-            )
-            self._save_state("running")
-            try:
-                await self._work_together(live, client, journal)
-            except BaseException:
-                with suppress(StorageError):  # a full disk is told of already
-                    self._save_state("interrupted")
-                raise
-        self._look(at_once=True)
-        is_complete = len(self._done) == len(plan.calls)
-        self._save_state("completed" if is_complete else "out of budget")
-
-    @property
-    def spent_usd(self) -> float:
-        """All that was paid, or may have been, in this session and those before; a replay costs nothing."""
-        if self._budget is not None:
-            return self._budget.spent_usd
-        paid = (outcome.cost_usd or 0.0 for outcome in self._done.values() if outcome.provider != "replay")
-        return self._content.in_flight_usd + sum(paid)
-
-    def conclude(self) -> Run:
-        """Write the outcome table and the analysis."""
-        spec, table = self._plan.spec, self._table()
-        outcomes.write(table, self._folder / "outcomes.parquet")
-        analysis = analyse(
-            table,
-            question=spec.question,
-            control=spec.control_arm,
-            alpha=spec.alpha,
-            arms=[arm.name for arm in spec.arms],
-        )
-        write_text(self._folder / "analysis.json", to_json(analysis))
-        return Run(
-            spec=spec,
-            plan=self._plan,
-            folder=self._folder,
-            table=table,
-            analysis=analysis,
-            state=self._state,
-            n_resumed=self._n_resumed,
-            spent_usd=self.spent_usd,
-            notes=tuple(self._notes()),
-        )
-
-    async def _work_together(self, live: Sequence[Call], client: Client | None, journal: Journal) -> None:
-        """Take calls, as many at once as the spec allows; an error of one worker ends them all.
-
-        Batches are handed in first, and go on while live calls are made.
-        """
-        calls, in_batches = iter(live), self._batched()
-        batched = [call for call in self._waiting if call.key in in_batches]
-        try:
-            async with self._batches(journal) as batches, asyncio.TaskGroup() as group:
-                if batched:
-                    await batches.deliver(batched, list(self._content.batches.values()), group)
-                    self._content.in_flight_usd += batches.lost_usd
-                if client is not None:
-                    for _ in range(self._plan.spec.concurrency):
-                        group.create_task(self._work(calls, client, journal))
-        except ExceptionGroup as failures:
-            explained, other = failures.split(WorkbenchError)
-            if explained is None or other is not None:
-                raise
-            # Workers that fail together fail for one reason, such as a full disk: one of them tells it.
-            raise explained.exceptions[0] from explained.exceptions[0].__cause__
-
-    async def _work(self, waiting: Iterator[Call], client: Client, journal: Journal) -> None:
-        """Take call after call, until none is left or the budget refuses one."""
-        for call in waiting:
-            decision = call.arm.decide(call.prompt)
-            journal.sent(call.key, bound_usd=self._plan.cost_bound_usd(call, decision))
-            try:
-                outcome = await self._call(call, decision, client)
-            except BudgetError:
-                journal.not_sent(call.key)
-                return
-            self._take(call, outcome, journal)
-
-    def _batched(self) -> set[Key]:
-        """The calls to hand in, and those that an earlier session handed in, whatever the spec says now."""
-        handed_in = {key for batch in self._content.batches.values() for key, _ in batch.calls.values()}
-        return handed_in | {call.key for call in self._waiting if call.arm.is_batched}
-
-    def _batches(self, journal: Journal) -> BatchDelivery:
-        def finished(call: Call, result: Result, price_date: date | None) -> None:
-            decision = call.arm.decide(call.prompt)
-            if isinstance(result, Completion):
-                outcome = self._answered(call, decision, result)
-            else:
-                outcome = self._failed(call, decision, result)
-            dated = None if price_date is None else price_date.isoformat()
-            # The hours that a batch lay somewhere say nothing of how fast its model is.
-            self._take(call, replace(outcome, latency_s=None, price_date=dated), journal)
-
-        return BatchDelivery(self._plan, journal, finished, budget=self._budget, pace=self._pace)
-
-    def _take(self, call: Call, outcome: Outcome, journal: Journal) -> None:
-        """Make an outcome durable, and count it."""
-        journal.finished(outcome)
-        self._done[call.key] = outcome
-        self._comparisons.add(outcome)
-        self._look()
-
-    async def _call(self, call: Call, decision: Decision, client: Client) -> Outcome:
-        """One call and its score; a provider's error is an outcome too."""
-        try:
-            completion = await client.complete(
-                decision.model_id,
-                call.prompt,
-                decoding=self._plan.spec.decode(call.repeat),
-                fallbacks=call.arm.fallbacks,
-            )
-        except ProviderError as exc:
-            return self._failed(call, decision, exc)
-        self._n_cached += completion.is_cached
-        return self._answered(call, decision, completion)
-
-    def _answered(self, call: Call, decision: Decision, completion: Completion) -> Outcome:
-        return Outcome(
-            **self._identity(call, decision, f"{completion.provider}/{completion.model}"),
-            response=completion.text,
-            quality=self._plan.score(completion, call),
-            cost_usd=(completion.cost_usd or None) if completion.is_cached else completion.cost_usd,
-            # 0.0: a replay of a table that has no latencies; from a cache, it is not the model's.
-            latency_s=None if completion.is_cached else completion.latency_s or None,
-            input_tokens=completion.usage.input_tokens,
-            output_tokens=completion.usage.output_tokens,
-        )
-
-    def _failed(self, call: Call, decision: Decision, error: ProviderError) -> Outcome:
-        return Outcome(
-            **self._identity(call, decision, f"{error.provider}/{error.model}"),
-            cost_usd=error.cost_usd,
-            error=type(error).__name__,
-        )
-
-    def _identity(self, call: Call, decision: Decision, model_id: str) -> dict[str, Any]:
-        provider, _, model = model_id.partition("/")
-        return {
-            "prompt_id": call.prompt.prompt_id,
-            "prompt": call.prompt.text,
-            "task": call.prompt.task,
-            "cluster": call.prompt.cluster,
-            "arm": call.arm.name,
-            "repeat": call.repeat,
-            "model": model,
-            "provider": provider,
-            "propensity": decision.propensity if call.arm.is_routed else None,
-            "price_date": self._plan.price_date(model_id),
-        }
-
-    def _table(self) -> pd.DataFrame:
-        """The outcomes in the order of the plan, however the calls came back."""
-        keys = sorted(call.key for call in self._plan.calls)
-        return outcomes.from_outcomes(self._done[key] for key in keys if key in self._done)
-
-    def _look(self, *, at_once: bool = False) -> None:
-        """Tell the observer how far the run is, but not more often than an eye can follow."""
-        now_s = time.monotonic()
-        if not at_once:
-            if now_s - self._looked_s < _LOOK_EVERY_S:
-                return
-            self._looked_s = now_s
-        self._observer(
-            Progress(
-                experiment=self._plan.spec.name,
-                n_done=len(self._done),
-                n_total=len(self._plan.calls),
-                n_resumed=self._n_resumed,
-                n_errors=sum(outcome.error is not None for outcome in self._done.values()),
-                spent_usd=self.spent_usd,
-                budget_usd=self._plan.spec.budget_usd,
-                elapsed_s=now_s - self._started_s,
-                comparisons=self._comparisons.snapshot(),
-                bound_usd=self._bound_usd,
-            )
-        )
-
-    def _save_state(self, state: State) -> None:
-        self._state = state
-        record = {
-            "state": state,
-            "n_done": len(self._done),
-            "n_calls": len(self._plan.calls),
-            "spent_usd": self.spent_usd,
-        }
-        write_text(self._folder / _STATE, json.dumps(record, indent=1))
-
-    def _notes(self) -> Iterator[str]:
-        n_calls = len(self._plan.calls)
-        if self._n_resumed:
-            yield f"{self._n_resumed} of {n_calls} calls were in the journal and were not made again"
-        if self._content.in_flight_usd:
-            in_flight_usd = self._content.in_flight_usd
-            yield f"calls in flight at a kill may have cost {in_flight_usd:.6f} USD, which counts as spent"
-        yield from (f"journal: dropped {what}" for what in self._content.dropped)
-        if self._n_cached:
-            yield f"{self._n_cached} answers came from the cache; they have no cost and no latency here"
-        if len(self._done) < n_calls:
-            yield f"the budget ended the run: {n_calls - len(self._done)} of {n_calls} calls were not made"
-
-
-@asynccontextmanager
-async def _connected(plan: Plan, budget: Budget | None) -> AsyncIterator[Client]:
-    """A client for every model of the plan, with a simulator started where one is needed."""
-    spec = plan.spec
-    async with AsyncExitStack() as stack:
-        url = plan.simulator_url
-        if url is None and plan.uses_simulator:
-            url = (await stack.enter_async_context(Simulator())).base_url
-        cache = _store(plan)
-        if cache is not None:
-            stack.push_async_callback(cache.aclose)
-        client = connect(
-            plan.model_ids,
-            providers=plan.providers,
-            catalog=plan.catalog,
-            limits=Limits(concurrency=spec.concurrency, deadline_s=spec.deadline_s),
-            budget=budget,
-            simulator_url=url,
-            cache=cache,
-        )
-        yield await stack.enter_async_context(client)
-
-
-def _store(plan: Plan) -> Store | None:
-    """Where answers are looked for before they are paid for; None: nowhere, but in the journal."""
-    match plan.spec.cache:
-        case "memory":
-            return MemoryStore()
-        case "disk":
-            return DiskStore(plan.cache_dir)
-    return None
+def _concluded(execution: Execution, plan: Plan, folder: Path) -> Run:
+    """Write the outcome table and the analysis."""
+    spec, table = plan.spec, execution.table()
+    outcomes.write(table, folder / "outcomes.parquet")
+    analysis = analyse(
+        table,
+        question=spec.question,
+        control=spec.control_arm,
+        alpha=spec.alpha,
+        arms=[arm.name for arm in spec.arms],
+    )
+    write_text(folder / "analysis.json", to_json(analysis))
+    return Run(
+        spec=spec,
+        plan=plan,
+        folder=folder,
+        table=table,
+        analysis=analysis,
+        state=execution.state,
+        n_resumed=execution.n_resumed,
+        spent_usd=execution.spent_usd,
+        notes=tuple(execution.notes()),
+    )

@@ -1,0 +1,43 @@
+"""The client of a run: connected to every provider that its plan needs."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from workbench.budget import Budget
+from workbench.cache import DiskStore, MemoryStore, Store
+from workbench.client import Client, Limits, connect
+from workbench.experiment.plan import Plan
+from workbench.providers.simulator import Simulator
+
+
+@asynccontextmanager
+async def connected(plan: Plan, budget: Budget | None) -> AsyncIterator[Client]:
+    """A client for every model of the plan, with a simulator started where one is needed."""
+    spec = plan.spec
+    async with AsyncExitStack() as stack:
+        url = plan.simulator_url
+        if url is None and plan.uses_simulator:
+            url = (await stack.enter_async_context(Simulator())).base_url
+        cache = _store(plan)
+        if cache is not None:
+            stack.push_async_callback(cache.aclose)
+        client = connect(
+            plan.model_ids,
+            providers=plan.providers,
+            catalog=plan.catalog,
+            limits=Limits(concurrency=spec.concurrency, deadline_s=spec.deadline_s),
+            budget=budget,
+            simulator_url=url,
+            cache=cache,
+        )
+        yield await stack.enter_async_context(client)
+
+
+def _store(plan: Plan) -> Store | None:
+    """Where answers are looked for before they are paid for; None: nowhere, but in the journal."""
+    match plan.spec.cache:
+        case "memory":
+            return MemoryStore()
+        case "disk":
+            return DiskStore(plan.cache_dir)
+    return None
