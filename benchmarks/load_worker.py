@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 PROMPT = "What is two and two? Answer in one sentence, and say why. " * 3
-KEY = "sk-benchmark-0123456789abcdef"
+KEY = "a-key-for-the-benchmark"
 BODY: dict[str, Any] = {
     "model": "small",
     "messages": [{"role": "user", "content": PROMPT}],

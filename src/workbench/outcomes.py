@@ -11,7 +11,7 @@
 | provider | text | who served it |
 | response | text | the answer, verbatim; absent where it was not kept, or there was an error |
 | quality | number in [0, 1] | the score of the answer; absent: not scored (an error then counts as 0) |
-| cost_usd | number >= 0 | what all attempts cost; absent: no price is known |
+| cost_usd | number >= 0 | what all attempts cost; absent: no price is known, or answered from a cache |
 | latency_s | number >= 0 | from sending the first attempt to the last byte |
 | input_tokens, output_tokens | whole number >= 0 | as the provider counted |
 | error | text | the class of the error; absent: answered |
