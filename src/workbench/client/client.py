@@ -14,7 +14,7 @@ from workbench.client.breaker import Breaker
 from workbench.client.call import Call
 from workbench.client.channel import AccountInUse, Channel, ChannelKey
 from workbench.client.ledger import Ledger
-from workbench.client.limits import LIMITS, Limits
+from workbench.client.limits import LIMITS, Limits, most_at_once
 from workbench.client.slots import FairSlots
 from workbench.client.visit import Target
 from workbench.errors import ConfigError
@@ -59,7 +59,7 @@ class Client:
         self.budget = budget
         self._accounts = _by_provider(providers, limits)
         self._targets: dict[str, Target] = {}
-        self._slots = FairSlots(limits.concurrency)
+        self._slots = FairSlots(most_at_once(limits))
         self.rng = rng or random.Random()
 
     @property

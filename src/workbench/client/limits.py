@@ -1,16 +1,20 @@
 """How many calls run at once, how long one may take, how often it is tried, and what it may cost."""
 
 import math
+import resource
 from dataclasses import dataclass
 
 from workbench.errors import ConfigError
+
+_KEPT_DESCRIPTORS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a client keeps to. A limit that is None does not hold.
 
-    `concurrency` counts calls of all models together; when it is used up, models take turns. Requests and
+    `concurrency` counts calls of all models together; when it is used up, or the descriptors that the
+    process may open are, models take turns. Requests and
     tokens per minute are those of each account that has no limits of its own. `max_call_cost_usd` is the
     most that one call may cost with all its attempts and fallbacks. `hedge_after_s`: a call that was not
     answered by then is sent once more, and the first answer counts; streams are not. `breaker_failures`
@@ -49,6 +53,14 @@ def check_positive(name: str, value: float) -> None:
     """
     if not 0.0 < value < math.inf:
         raise ConfigError(f"limits: {name} is {value}; it must be a positive number")
+
+
+def most_at_once(limits: Limits) -> int:
+    """How many calls can run at once: each takes a descriptor, and some are kept for files and the like."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        return limits.concurrency
+    return min(limits.concurrency, max(1, most - max(_KEPT_DESCRIPTORS, most // 4)))
 
 
 LIMITS = Limits()

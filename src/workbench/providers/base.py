@@ -1,7 +1,7 @@
 """What a provider is: something that answers a prompt, whole or as a stream."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Protocol, runtime_checkable
 
 from workbench.types import Completion, Decoding, Delta, Prompt
@@ -37,11 +37,6 @@ class Provider(Protocol):
         ...
 
 
-@asynccontextmanager
-async def closing(stream: AsyncIterator[Delta]) -> AsyncIterator[AsyncIterator[Delta]]:
+def closing(stream: AsyncIterator[Delta]) -> AbstractAsyncContextManager[AsyncIterator[Delta]]:
     """Close `stream` at the end, if there is something to close: a provider may give a plain iterator."""
-    try:
-        yield stream
-    finally:
-        if isinstance(stream, AsyncGenerator):
-            await stream.aclose()
+    return aclosing(stream) if isinstance(stream, AsyncGenerator) else nullcontext(stream)

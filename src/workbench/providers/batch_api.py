@@ -185,7 +185,7 @@ async def json_lines(reply: Reply) -> AsyncIterator[JsonObject]:
         ProviderError: the file broke off.
     """
     rest = b""
-    async for piece in reply.pieces():
+    while (piece := await reply.piece()) is not None:
         *lines, rest = (rest + piece).split(b"\n")
         for body in _objects(lines):
             yield body

@@ -3,27 +3,19 @@
 What goes out: requests to one base URL. The key is put on a request as it is sent and taken off
 again; redirects are not followed and cookies not kept, so nothing that a server says can carry the key
 to another place. What comes back is bounded in time and in bytes, after decompression.
-
-Proxies are those of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), never for loopback.
-Certificates are certifi's, or those of `SSL_CERT_FILE`; there is no switch to go without.
 """
 
 import asyncio
 import ssl
-import urllib.request
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
 from aiohttp.http_exceptions import HttpProcessingError
-from httpx_aiohttp import AiohttpTransport
 
 from workbench.errors import (
     BadResponseError,
@@ -34,7 +26,8 @@ from workbench.errors import (
     TLSError,
     TooLargeError,
 )
-from workbench.providers.addresses import check_sendable, check_sendable_key, checked_base_url, is_loopback
+from workbench.providers.addresses import check_sendable, check_sendable_key, checked_base_url
+from workbench.providers.pool import parsed, pooled_client, was_reused
 from workbench.redaction import MASK, SHORTEST_KEY
 from workbench.settings import Secret
 
@@ -115,8 +108,11 @@ class Reply:
         told = (headers.get(name, "") for name in _REQUEST_ID_HEADERS)
         self.request_id = http.redacted(next(filter(None, told), ""))[:200] or None
         self.http = http
-        self._response = response
         self.model = model
+        self._response = response
+        self._raw: AsyncIterator[bytes] | None = None
+        self._decoder: zlib._Decompress | None = None
+        self._compressed = b""
         self._deadline = deadline
 
     async def read(self) -> bytes:
@@ -126,7 +122,7 @@ class Reply:
             ProviderError: it is over the cap, broke off, came too slowly or cannot be decoded.
         """
         body = bytearray()
-        async for piece in self.pieces():
+        while (piece := await self.piece()) is not None:
             body += piece
             if len(body) > self.http.max_body_bytes:
                 raise self.failure(TooLargeError, f"the answer is over {self.http.max_body_bytes} bytes")
@@ -136,7 +132,7 @@ class Reply:
         """The beginning of an error's body; empty where it did not come: the status says enough."""
         body = b""
         try:
-            async for piece in self.pieces():
+            while (piece := await self.piece()) is not None:
                 body += piece
                 if len(body) > _DRAIN_BYTES:
                     break
@@ -144,18 +140,20 @@ class Reply:
             return body
         return body
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes, decoded, in pieces of at most 1 MiB."""
-        decoder = self._decoder()
-        raw = aiter(self._raw())
-        while (chunk := await self._next(raw)) is not None:
-            if decoder is None:
-                yield chunk
-                continue
-            async for piece in self._decoded(decoder, chunk):
-                yield piece
-        if decoder is not None and not decoder.eof:
-            raise self.failure(BadResponseError, "the compressed body broke off")
+    async def piece(self) -> bytes | None:
+        """What comes next of the body, decoded, at most 1 MiB of it if it is compressed; None: it is over."""
+        if self._raw is None:
+            self._raw, self._decoder = self._raw_body(), self._decoder_of_body()
+        if self._decoder is None:
+            return await self._next(self._raw)
+        while not self._compressed:
+            chunk = await self._next(self._raw)
+            if chunk is None:
+                if not self._decoder.eof:
+                    raise self.failure(BadResponseError, "the compressed body broke off")
+                return None
+            self._compressed = chunk
+        return self._decoded(self._decoder)
 
     def hurry(self, limit_s: float) -> None:
         """Wait at most `limit_s` seconds more for the rest, which is not needed."""
@@ -165,12 +163,12 @@ class Reply:
         """An error of `kind` about this response."""
         return self.http.failure(kind, self.model, reason, status=self.status, request_id=self.request_id)
 
-    def _raw(self) -> httpx.AsyncByteStream:
+    def _raw_body(self) -> AsyncIterator[bytes]:
         if not isinstance(self._response.stream, httpx.AsyncByteStream):
             raise ConfigError(f"the httpx client given for {self.http.provider} is not an async one")
-        return self._response.stream
+        return aiter(self._response.stream)
 
-    def _decoder(self) -> "zlib._Decompress | None":
+    def _decoder_of_body(self) -> "zlib._Decompress | None":
         coding = self.headers.get("content-encoding", "identity").strip().lower()
         if coding in ("", "identity"):
             return None
@@ -178,20 +176,17 @@ class Reply:
             raise self.failure(BadResponseError, f"the body is encoded as {coding[:40]!r}, not gzip as asked")
         return zlib.decompressobj(wbits=31)
 
-    async def _decoded(self, decoder: "zlib._Decompress", chunk: bytes) -> AsyncIterator[bytes]:
-        """Pieces of bounded size, so that a kilobyte that unpacks to a gigabyte is stopped on its way."""
-        failure: ProviderError | None = None
-        while chunk and failure is None:
-            try:
-                piece = decoder.decompress(chunk, _PIECE_BYTES)
-            except zlib.error as exc:
-                failure = self.failure(BadResponseError, "the compressed body is damaged")
-                failure.__cause__ = LibraryError(str(exc))
-            else:
-                chunk = decoder.unconsumed_tail
-                yield piece
-        if failure is not None:
-            raise failure
+    def _decoded(self, decoder: "zlib._Decompress") -> bytes:
+        """A piece of bounded size, so that a kilobyte that unpacks to a gigabyte is stopped on its way."""
+        try:
+            piece = decoder.decompress(self._compressed, _PIECE_BYTES)
+        except zlib.error as exc:
+            failure = self.failure(BadResponseError, "the compressed body is damaged")
+            failure.__cause__ = LibraryError(str(exc))
+        else:
+            self._compressed = decoder.unconsumed_tail
+            return piece
+        raise failure
 
     async def _next(self, raw: AsyncIterator[bytes]) -> bytes | None:
         loop = asyncio.get_running_loop()
@@ -249,7 +244,9 @@ class Http:
             check_sendable(name, what=f"a header name of {provider}")
             check_sendable(value, what=f"the header {name} of {provider}")
         self._headers = {**(headers or {}), "content-type": "application/json", "accept-encoding": "gzip"}
-        self._client = client if client is not None else _pooled_client(self.base_url, timeouts)
+        self._client = (
+            client if client is not None else pooled_client(self.base_url, connect_s=timeouts.connect_s)
+        )
 
     def __repr__(self) -> str:
         return f"Http({self.provider!r}, {self.base_url!r})"
@@ -380,7 +377,7 @@ class Http:
         return error
 
     def _url(self, path: str) -> httpx.URL:
-        return _parsed(f"{self.base_url}/{path}")
+        return parsed(f"{self.base_url}/{path}")
 
     async def _sent(self, request: httpx.Request, *, model: str, deadline: float) -> httpx.Response:
         """Send, and once more where a kept connection had been closed by the server meanwhile.
@@ -388,14 +385,14 @@ class Http:
         The server closes idle connections when it likes; a request that meets the closing was not read.
         """
         for may_resend in (True, False):
-            was_reused = _was_reused.set(False)
+            token = was_reused.set(False)
             try:
                 return await self._sent_once(request, model=model, deadline=deadline)
             except ConnectError as exc:
-                if not (may_resend and exc.was_sent and _was_reused.get()):
+                if not (may_resend and exc.was_sent and was_reused.get()):
                     raise
             finally:
-                _was_reused.reset(was_reused)
+                was_reused.reset(token)
         raise AssertionError("unreachable")
 
     async def _sent_once(self, request: httpx.Request, *, model: str, deadline: float) -> httpx.Response:
@@ -426,9 +423,6 @@ def seal(exc: BaseException) -> None:
     exc.__traceback__ = None
 
 
-_was_reused: ContextVar[bool] = ContextVar("_was_reused", default=False)
-
-
 class _KeyAuth(httpx.Auth):
     """Puts the key on a request while it is sent."""
 
@@ -442,53 +436,6 @@ class _KeyAuth(httpx.Auth):
             yield request
         finally:
             del request.headers[self._header.name]
-
-
-def _pooled_client(base_url: str, timeouts: Timeouts) -> httpx.AsyncClient:
-    transport = AiohttpTransport(
-        verify=_certificates(), proxy=_proxy(base_url), client=lambda: _session(_certificates())
-    )
-    return httpx.AsyncClient(
-        transport=transport,
-        timeout=httpx.Timeout(None, connect=timeouts.connect_s, pool=timeouts.connect_s),
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        trust_env=False,
-    )
-
-
-def _session(certificates: ssl.SSLContext) -> aiohttp.ClientSession:
-    """Without a limit on connections: how many calls run at once is the client's business."""
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_reuseconn.append(_note_reuse)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=certificates),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trace_configs=[trace],
-    )
-
-
-async def _note_reuse(_session: object, _context: object, _parameters: object) -> None:
-    _was_reused.set(True)
-
-
-@lru_cache(maxsize=256)
-def _parsed(url: str) -> httpx.URL:
-    """A provider is asked at a few addresses, and parsing one takes as long as sending to it."""
-    return httpx.URL(url)
-
-
-@lru_cache(maxsize=1)
-def _certificates() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
-
-
-def _proxy(base_url: str) -> httpx.Proxy | None:
-    parts = urlsplit(base_url)
-    host = parts.hostname or ""
-    if is_loopback(host) or urllib.request.proxy_bypass(host):
-        return None
-    proxy = urllib.request.getproxies().get(parts.scheme)
-    return httpx.Proxy(proxy) if proxy else None
 
 
 def _said(exc: BaseException) -> str:

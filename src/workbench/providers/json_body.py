@@ -2,6 +2,7 @@
 
 import json
 import math
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -41,7 +42,7 @@ def decode_utf8(body: bytes) -> str:
         JsonError: it is not UTF-8.
     """
     try:
-        return body.decode("utf-8-sig")
+        return body.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError:
         problem = "not UTF-8"
     raise JsonError(problem)

@@ -10,7 +10,7 @@ that is a `StreamTruncatedError`, and what had come by then is in its `partial_t
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Literal, Protocol
 
@@ -243,10 +243,13 @@ class HttpProvider:
             yield
             return
         answer = self._wire.answer(gathered)
+        parser = _parser(self._wire.events, max_event_bytes=self._http.max_body_bytes)
+        piece: bytes | None = b""
         failure: ProviderError | None = None
         try:
-            async with aclosing(_events(reply, self._wire.events)) as events:
-                async for event in events:
+            while piece is not None:
+                piece = await reply.piece()
+                for event in _events(parser, piece, reply):
                     if not gathered.has_ended:
                         _take(event, answer, gathered)
                         yield
@@ -352,16 +355,15 @@ def _take(event: Event, answer: Answer, gathered: Gathered) -> None:
     raise failure
 
 
-async def _events(reply: Reply, kind: Literal["sse", "lines"]) -> AsyncGenerator[Event]:
-    most = reply.http.max_body_bytes
-    parser = EventParser(max_event_bytes=most) if kind == "sse" else LineParser(max_event_bytes=most)
+def _parser(kind: Literal["sse", "lines"], *, max_event_bytes: int) -> EventParser | LineParser:
+    return (EventParser if kind == "sse" else LineParser)(max_event_bytes=max_event_bytes)
+
+
+def _events(parser: EventParser | LineParser, piece: bytes | None, reply: Reply) -> Iterator[Event]:
+    """The events that end in `piece`; None: the stream is over."""
     failure: ProviderError
     try:
-        async for piece in reply.pieces():
-            for event in parser.feed(piece):
-                yield event
-        for event in parser.rest():
-            yield event
+        yield from parser.rest() if piece is None else parser.feed(piece)
     except EventTooLongError as exc:
         failure = reply.failure(TooLargeError, str(exc))
     except UnicodeDecodeError:

@@ -1,0 +1,80 @@
+"""The pool of connections below `http`: httpx's interface, aiohttp's sockets.
+
+Proxies are those of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), never for loopback.
+Certificates are certifi's, or those of `SSL_CERT_FILE`; there is no switch to go without.
+"""
+
+import ssl
+import urllib.request
+from contextvars import ContextVar
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from workbench.providers.addresses import is_loopback
+
+was_reused: ContextVar[bool] = ContextVar("was_reused", default=False)
+"""Whether the request under way went over a connection that was kept from an earlier one."""
+
+
+def pooled_client(base_url: str, *, connect_s: float) -> httpx.AsyncClient:
+    """An httpx client that has aiohttp below it: httpx's own pool costs more with every call under way."""
+    transport = AiohttpTransport(
+        verify=_certificates(), proxy=_proxy(base_url), client=lambda: _session(_certificates())
+    )
+    timeout = httpx.Timeout(None, connect=connect_s, pool=connect_s)
+    return _CookielessClient(transport=transport, timeout=timeout, trust_env=False)
+
+
+@lru_cache(maxsize=256)
+def parsed(url: str) -> httpx.URL:
+    """A provider is asked at a few addresses, and parsing one takes as long as sending to it."""
+    return httpx.URL(url)
+
+
+class _NoCookies(httpx.Cookies):
+    """None are kept, and no time is spent on looking for them: httpx copies every request to do that."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        pass
+
+
+_NO_COOKIES = _NoCookies()
+
+
+class _CookielessClient(httpx.AsyncClient):
+    @property  # type: ignore[misc]  # httpx has a setter as well, which nobody calls
+    def cookies(self) -> httpx.Cookies:
+        return _NO_COOKIES
+
+
+def _session(certificates: ssl.SSLContext) -> aiohttp.ClientSession:
+    """Without a limit on connections: how many calls run at once is the client's business."""
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_note_reuse)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=certificates),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[trace],
+    )
+
+
+async def _note_reuse(_session: object, _context: object, _parameters: object) -> None:
+    was_reused.set(True)
+
+
+@lru_cache(maxsize=1)
+def _certificates() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+def _proxy(base_url: str) -> httpx.Proxy | None:
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    if is_loopback(host) or urllib.request.proxy_bypass(host):
+        return None
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    return httpx.Proxy(proxy) if proxy else None
