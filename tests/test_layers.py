@@ -74,7 +74,10 @@ def violations(sources: dict[str, str]) -> list[str]:
 
 def package_sources() -> dict[str, str]:
     files = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
-    names = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__") for path in files}
+    names = {
+        path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        for path in files
+    }
     return {name: path.read_text() for path, name in names.items()}
 
 
