@@ -106,9 +106,10 @@ def event(**fields: object) -> bytes:
 def stream_of(n_chunks: int) -> list[bytes]:
     """`n_chunks` events with text; made once for each number."""
     if n_chunks not in _streams:
-        delta = {"role": "assistant", "content": " word"}
-        chunk = event(choices=[{"index": 0, "delta": delta, "finish_reason": None}])
-        _streams[n_chunks] = [chunk] * n_chunks
+        deltas = [{"role": "assistant", "content": f" word {number % 10}"} for number in range(n_chunks)]
+        _streams[n_chunks] = [
+            event(choices=[{"index": 0, "delta": delta, "finish_reason": None}]) for delta in deltas
+        ]
     return _streams[n_chunks]
 
 

@@ -7,7 +7,6 @@ library it is named for: `python load_worker.py httpx http://127.0.0.1:8000`.
 import asyncio
 import gc
 import json
-import os
 import resource
 import sys
 import time
@@ -155,7 +154,6 @@ async def openai_sdk(url: str) -> AsyncIterator[tuple[Ask, Ask]]:
 
 @asynccontextmanager
 async def litellm_sdk(_url: str) -> AsyncIterator[tuple[Ask, Ask]]:
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     import litellm
 
     same = {"api_key": KEY, "timeout": TIMEOUT_S}
