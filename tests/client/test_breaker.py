@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from statistics import median
 
 import pytest
@@ -98,8 +99,12 @@ async def test_a_dead_upstream_is_asked_little_more_than_once_a_call() -> None:
 
 
 @pytest.mark.anyio
-async def test_one_failing_request_in_ten_costs_no_answer() -> None:
-    """720 calls, as a budget of retries that gives back too little is used up by then."""
+async def test_one_failing_request_in_ten_costs_hardly_an_answer() -> None:
+    """720 calls, as a budget of retries that gives back too little is used up by then.
+
+    A call meets the failing request three times with a chance of 0.1 ** 3, so 0.72 calls are lost on
+    average, and more than 5 with a chance of 0.0002 (Poisson). Without retries 72 would be.
+    """
     n_requests = 0
 
     def every_tenth() -> list[bytes]:
@@ -110,9 +115,14 @@ async def test_one_failing_request_in_ten_costs_no_answer() -> None:
     async with serving(every_tenth) as [server], client_of(server) as client:
 
         async def work() -> int:
-            return sum([bool(await client.complete("one/small", PROMPT)) for _ in range(90)])
+            n_answered = 0
+            for _ in range(90):
+                with suppress(errors.ServerError):
+                    await client.complete("one/small", PROMPT)
+                    n_answered += 1
+            return n_answered
 
-        assert sum(await asyncio.gather(*(work() for _ in range(8)))) == 720
+        assert sum(await asyncio.gather(*(work() for _ in range(8)))) >= 720 - 5
     assert len(server.requests) <= 1.15 * 720
 
 

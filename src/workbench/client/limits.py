@@ -1,10 +1,13 @@
 """How many calls run at once, how long one may take, how often it is tried, and what it may cost."""
 
 import math
-import resource
+import sys
 from dataclasses import dataclass
 
 from workbench.errors import ConfigError
+
+if sys.platform != "win32":
+    import resource
 
 _KEPT_DESCRIPTORS = 64
 
@@ -14,8 +17,7 @@ class Limits:
     """What a client keeps to. A limit that is None does not hold.
 
     `concurrency` counts calls of all models together; when it is used up, or the descriptors that the
-    process may open are, models take turns. Requests and
-    tokens per minute are those of each account that has no limits of its own. `max_call_cost_usd` is the
+    process may open are, models take turns. Requests and tokens per minute are those of each account that has no limits of its own. `max_call_cost_usd` is the
     most that one call may cost with all its attempts and fallbacks. `hedge_after_s`: a call that was not
     answered by then is sent once more, and the first answer counts; streams are not. `breaker_failures`
     calls in a row that failed keep a model of an account from being asked for `breaker_open_s`, while
@@ -57,6 +59,8 @@ def check_positive(name: str, value: float) -> None:
 
 def most_at_once(limits: Limits) -> int:
     """How many calls can run at once: each takes a descriptor, and some are kept for files and the like."""
+    if sys.platform == "win32":
+        return limits.concurrency
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most == resource.RLIM_INFINITY:
         return limits.concurrency
