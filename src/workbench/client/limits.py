@@ -17,11 +17,12 @@ class Limits:
     """What a client keeps to. A limit that is None does not hold.
 
     `concurrency` counts calls of all models together; when it is used up, or the descriptors that the
-    process may open are, models take turns. Requests and tokens per minute are those of each account that has no limits of its own. `max_call_cost_usd` is the
-    most that one call may cost with all its attempts and fallbacks. `hedge_after_s`: a call that was not
-    answered by then is sent once more, and the first answer counts; streams are not. `breaker_failures`
-    calls in a row that failed keep a model of an account from being asked for `breaker_open_s`, while
-    there is another candidate. `ledger_size` is how many attempts the ledger keeps beside its totals.
+    process may open are, models take turns. Requests and tokens per minute are those of each account that
+    has no limits of its own. `max_call_cost_usd` is the most that one call may cost with all its attempts
+    and fallbacks. `hedge_after_s`: a call that was not answered by then is sent once more, and the first
+    answer counts; streams are not. `breaker_failures` calls in a row that failed keep a model of an
+    account from being asked for `breaker_open_s`, while there is another candidate. `ledger_size` is how
+    many attempts the ledger keeps beside its totals.
     """
 
     concurrency: int = 16
