@@ -70,7 +70,7 @@ def test_many_short_lines_of_one_event_are_stopped_too() -> None:
 def test_a_line_of_16_mib_in_small_pieces_takes_linear_time() -> None:
     started = time.process_time()
     parse(b"data: ", *[b"a" * 2**12] * 2**12, b"\n\n", cap=2**25)
-    assert time.process_time() - started < 5.0  # what is quadratic takes hours
+    assert time.process_time() - started < 1.0
 
 
 @given(st.lists(texts.filter(str.strip), max_size=6), st.booleans(), st.data())
