@@ -22,6 +22,8 @@ class Breaker:
     >>> breaker.state, breaker.admits
     ('open', False)
 
+    `on_change` is given the new state when it opens and when it closes; None: nobody is told.
+
     Args:
         clock: seconds, monotonic.
     """
@@ -36,6 +38,7 @@ class Breaker:
         self._recent: deque[bool] = deque(maxlen=_WINDOW)
         self._opened: float | None = None
         self._is_probed = False
+        self.on_change: Callable[[State], object] | None = None
 
     def __repr__(self) -> str:
         return f"<Breaker {self.state}, {self._n_in_a_row} failures in a row>"
@@ -61,10 +64,13 @@ class Breaker:
 
     def answer(self) -> None:
         """A call was answered: what was open closes."""
-        if self._opened is not None:
+        was_open = self._opened is not None
+        if was_open:
             self._recent.clear()
         self._opened, self._is_probed, self._n_in_a_row = None, False, 0
         self._recent.append(True)
+        if was_open and self.on_change is not None:
+            self.on_change("closed")
 
     def fail(self, *, is_probe: bool = False) -> None:
         """A call failed in a way that says that the other side is not well."""
@@ -72,6 +78,8 @@ class Breaker:
         self._recent.append(False)
         if is_probe or (self._opened is None and self._is_too_much):
             self._opened, self._is_probed = self._clock(), False
+            if self.on_change is not None:
+                self.on_change("open")
 
     def leave(self, *, is_probe: bool = False) -> None:
         """A call ended in a way that says nothing, such as a cancellation."""

@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Literal
+
+Kind = Literal["requests", "tokens"]
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _LONGEST_RESET_S = 31 * 86_400.0
-_HEADERS = {
+_HEADERS: dict[Kind, tuple[tuple[str, str, str], ...]] = {
     "requests": (
         ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
         (
@@ -58,7 +61,8 @@ class RateLimit:
 
     Tokens are reserved at the most that a request can use and settled at what it used. A limit that was
     agreed on is kept in every minute: requests are spaced, not sent in a burst at its start. One that a
-    server tells is its own bucket: what remains of it, and how fast it fills.
+    server tells is its own bucket: what remains of it, and how fast it fills. `on_learned` is given what
+    it holds when that is new; None: nobody is told.
 
     Args:
         requests_per_minute, tokens_per_minute: None: no limit, until a server tells one.
@@ -75,6 +79,7 @@ class RateLimit:
         self._clock = clock
         self.requests = self._paced(requests_per_minute, least=1.0)
         self.tokens = self._paced(tokens_per_minute, least=1.0)
+        self.on_learned: Callable[[Kind, float], object] | None = None
         self._n_under_way = 0
         self._tokens_under_way = 0
         self._turn = asyncio.Lock()
@@ -122,8 +127,9 @@ class RateLimit:
         requests, tokens = _told(headers, "requests"), _told(headers, "tokens")
         if requests is None and tokens is None:
             return False
-        self.requests = self._learned(self.requests, requests, self._n_under_way - 1)
-        self.tokens = self._learned(self.tokens, tokens, self._tokens_under_way - n_reserved)
+        n_others, n_tokens = self._n_under_way - 1, self._tokens_under_way - n_reserved
+        self.requests = self._learned("requests", self.requests, requests, n_under_way=n_others)
+        self.tokens = self._learned("tokens", self.tokens, tokens, n_under_way=n_tokens)
         self._changed.set()
         return True
 
@@ -133,7 +139,7 @@ class RateLimit:
         return Bucket(max(least, per_minute / 60.0), per_s=per_minute / 60.0, now=self._clock())
 
     def _learned(
-        self, bucket: Bucket | None, told: tuple[float, float, float] | None, n_under_way: int
+        self, kind: Kind, bucket: Bucket | None, told: tuple[float, float, float] | None, *, n_under_way: int
     ) -> Bucket | None:
         """The server's bucket: it is full again at its reset, whatever the period of its limit is."""
         if told is None:
@@ -141,16 +147,19 @@ class RateLimit:
         limit, remaining, reset_s = told
         now = self._clock()
         per_s = (limit - remaining) / reset_s if reset_s > 0.0 and limit > remaining else None
+        was = None if bucket is None else bucket.capacity
         if bucket is None:
             if per_s is None:
                 return None
             bucket = Bucket(limit, per_s=per_s, now=now)
+        if self.on_learned is not None and limit != was:
+            self.on_learned(kind, limit)
         bucket.capacity, bucket.per_s = limit, per_s or bucket.per_s
         bucket.set(remaining - n_under_way, now)
         return bucket
 
 
-def _told(headers: Mapping[str, str], kind: str) -> tuple[float, float, float] | None:
+def _told(headers: Mapping[str, str], kind: Kind) -> tuple[float, float, float] | None:
     """Limit, remaining, and seconds until all of it is there again; None: the server says none of it."""
     for limit_name, remaining_name, reset_name in _HEADERS[kind]:
         written = headers.get(remaining_name)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 _DECREASE = 0.85
 
@@ -72,6 +72,8 @@ class AdaptiveSlots:
     fewer at the first refusal of a round; and never more than were under way beside one that was refused,
     so that a burst settles at once at what was accepted of it.
 
+    `on_refused` is given the new limit after a refusal; None: nobody is told.
+
     Source: Chiu & Jain (1989), Analysis of the Increase and Decrease Algorithms for Congestion Avoidance.
     """
 
@@ -79,6 +81,7 @@ class AdaptiveSlots:
         self.limit = float(most)
         self.n_held = 0
         self.round = 0
+        self.on_refused: Callable[[float], object] | None = None
         self._most = float(most)
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -116,6 +119,8 @@ class AdaptiveSlots:
             self.round += 1
             self.limit *= _DECREASE
         self.limit = max(1.0, min(self.limit, self.n_held - 1.0))
+        if self.on_refused is not None:
+            self.on_refused(self.limit)
 
     @property
     def _is_free(self) -> bool:
