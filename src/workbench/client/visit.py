@@ -8,7 +8,13 @@ from typing import Literal
 from workbench.catalog import ModelSpec
 from workbench.client.channel import Channel, is_of_account
 from workbench.client.retry import is_outage
-from workbench.errors import ProviderError, RequestError
+from workbench.errors import (
+    AuthError,
+    ContextTooLongError,
+    ProviderError,
+    QuotaExceededError,
+    RequestError,
+)
 
 _Verdict = Literal["answer", "fail", "leave"]
 _turns = count(1)
@@ -97,3 +103,14 @@ class Visit:
             channel.account.n_under_way,
             channel.account.last_asked,
         )
+
+
+def rules_out(failure: ProviderError, target: Target, asked: Sequence[Target]) -> bool:
+    """Whether `target` would fail as well: the same account, or a window that is no longer."""
+    if isinstance(failure, AuthError | QuotaExceededError):
+        return target.spec.provider == failure.provider
+    if isinstance(failure, ContextTooLongError):
+        too_short = next(t.spec.context_tokens for t in asked if t.spec.model == failure.model)
+        window = target.spec.context_tokens
+        return too_short is not None and window is not None and window <= too_short
+    return False
