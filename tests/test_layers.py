@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "workbench"
 
 LAYERS = [
-    {"types", "errors", "settings", "storage", "redaction"},
+    {"types", "errors", "settings", "environment", "storage", "redaction"},
     {"catalog", "outcomes", "datasets", "features", "stats", "budget", "cache"},
     {"providers", "routing", "scoring"},
     {"client", "experiment"},
@@ -31,11 +31,14 @@ OWNERS = {
     "matplotlib": {"plots"},
     "typer": {"cli"},
     "jinja2": {"report"},
-    "aiohttp": {"providers.http", "providers.pool", "providers.simulator"},
+    "aiohttp": {"providers.pool", "providers.simulator"},
     "httpx_aiohttp": {"providers.pool"},
     "stamina": {"client.retry", "client.call"},
+    "pydantic_settings": {"environment"},
+    "keyring": {"client.key_ring"},
     "cryptography": {"client.key_file"},
     "filelock": {"storage"},
+    "redis": {"cache.redis", "cache.redis_url"},
 }
 
 

@@ -1,4 +1,7 @@
-"""Where things are and which keys there are: the environment, a `.env` file, and secrets that stay secret."""
+"""Where things are and which keys there are: the environment, a `.env` file, and secrets that stay secret.
+
+`Settings` is made in `environment`, and loaded when it is first asked for.
+"""
 
 import os
 import re
@@ -6,14 +9,17 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakValueDictionary
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from workbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
+
+    from workbench.environment import Settings as Settings
 
 _PACKAGE = Path(__file__).resolve().parent
 _DOTENV = Path(".env")
@@ -21,7 +27,7 @@ _DOTENV_MAX_BYTES = 1_000_000
 _KEY_VARIABLE = re.compile(r"(?i)(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_\d+)?$")
 
 
-class Secret(SecretStr):
+class Secret:
     """A key that can be used but not seen: no repr, traceback, pickle, JSON or `vars` shows it.
 
     >>> key = Secret("canary")
@@ -30,7 +36,6 @@ class Secret(SecretStr):
     """
 
     def __init__(self, secret_value: str) -> None:
-        super().__init__("")
         self._reveal: Callable[[], str] = lambda: secret_value
         _in_use[id(self)] = self
 
@@ -47,11 +52,11 @@ class Secret(SecretStr):
     def __hash__(self) -> int:
         return hash(self._reveal())
 
-    def _display(self) -> str:
+    def __str__(self) -> str:
         return "**********" if self._reveal() else ""
 
     def __repr__(self) -> str:
-        return f"Secret({self._display()!r})"
+        return f"Secret({str(self)!r})"
 
     def __copy__(self) -> "Secret":
         return self
@@ -62,42 +67,26 @@ class Secret(SecretStr):
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not pickled: pass the name of its environment variable instead")
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> "CoreSchema":
+        """In a pydantic model, a Secret is itself, and is masked in JSON."""
+        from pydantic_core import core_schema  # here, as a key can be had without pydantic
+
+        masked = core_schema.plain_serializer_function_ser_schema(str, when_used="json")
+        return core_schema.is_instance_schema(cls, serialization=masked)
+
 
 _in_use: WeakValueDictionary[int, Secret] = WeakValueDictionary()
 """Every secret of this process, also one passed as an argument: what is written is held against them."""
 
 
-class Settings(BaseSettings):
-    """Read from `WORKBENCH_*` variables and a `.env` file in the current folder."""
+def __getattr__(name: str) -> Any:
+    """`Settings`: late, as pydantic-settings takes as long to import as httpx."""
+    if name != "Settings":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from workbench.environment import Settings
 
-    model_config = SettingsConfigDict(env_prefix="WORKBENCH_", env_file=".env", extra="ignore", frozen=True)
-
-    runs_dir: Path = Field(
-        default_factory=lambda: project_dir() / "runs",
-        description="where experiments keep their journals and results",
-    )
-    tracking_uri: str | None = Field(
-        default=None, description="MLflow server or store; default: SQLite in the project folder"
-    )
-    models_file: Path | None = Field(
-        default=None, description="your own models and prices, with the columns of data/models.csv"
-    )
-    simulator_url: str | None = Field(
-        default=None, description="base URL of a running simulator, such as http://127.0.0.1:8808/v1"
-    )
-    key_file: Path | None = Field(default=None, description="keys in an encrypted file, see client.key_file")
-    benchmarks_dir: Path | None = Field(
-        default=None, description="a folder of recorded benchmarks, as Parquet"
-    )
-    cache_dir: Path = Field(default=Path.home() / ".cache" / "workbench", description="fetched benchmarks")
-
-    def __init__(self, **values: Any) -> None:
-        """
-        Raises:
-            ConfigError: `.env` is not text; pydantic's own error would carry all that is in it.
-        """
-        _dotenv()
-        super().__init__(**values)
+    return Settings
 
 
 def secret(variable: str) -> Secret | None:
@@ -116,9 +105,26 @@ def known_secrets() -> Iterator[Secret]:
     yield from list(_in_use.values())
     places: list[Mapping[str, str | None]] = [os.environ]
     with suppress(ConfigError):  # no key can be taken from a file that cannot be read
-        places.append(_dotenv())
+        places.append(dotenv())
     for kept in places:
         yield from (Secret(value) for name, value in kept.items() if value and _KEY_VARIABLE.search(name))
+
+
+def dotenv() -> Mapping[str, str | None]:
+    """What `.env` says; nothing where there is none.
+
+    Raises:
+        ConfigError: it is not text, or over 1 MB. What it holds is in no part of the error.
+    """
+    try:
+        if not _DOTENV.is_file():
+            return {}
+        if _DOTENV.stat().st_size <= _DOTENV_MAX_BYTES:
+            return dotenv_values(_DOTENV, interpolate=False)
+        problem = "has over 1 MB, which is no list of variables"
+    except (OSError, ValueError) as exc:
+        problem = f"cannot be read as UTF-8 text ({type(exc).__name__})"
+    raise ConfigError(f"{_DOTENV.absolute()} {problem}; write it anew, or export the variables instead")
 
 
 def project_dir() -> Path:
@@ -150,7 +156,7 @@ def _from_environment(variable: str) -> Secret | None:
 
 
 def _from_dotenv(variable: str) -> Secret | None:
-    kept = _dotenv()
+    kept = dotenv()
     if not kept.get(variable):
         return None
     if os.name == "posix" and stat.S_IMODE(_DOTENV.stat().st_mode) & stat.S_IRWXO:
@@ -160,23 +166,6 @@ def _from_dotenv(variable: str) -> Secret | None:
             "make it yours with: chmod 600 .env"
         )
     return Secret(kept[variable] or "")
-
-
-def _dotenv() -> Mapping[str, str | None]:
-    """What `.env` says; nothing where there is none.
-
-    Raises:
-        ConfigError: it is not text, or over 1 MB. What it holds is in no part of the error.
-    """
-    try:
-        if not _DOTENV.is_file():
-            return {}
-        if _DOTENV.stat().st_size <= _DOTENV_MAX_BYTES:
-            return dotenv_values(_DOTENV, interpolate=False)
-        problem = "has over 1 MB, which is no list of variables"
-    except (OSError, ValueError) as exc:
-        problem = f"cannot be read as UTF-8 text ({type(exc).__name__})"
-    raise ConfigError(f"{_DOTENV.absolute()} {problem}; write it anew, or export the variables instead")
 
 
 def _shipped(name: str) -> Path:

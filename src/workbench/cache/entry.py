@@ -2,10 +2,15 @@
 
 import hashlib
 from functools import lru_cache
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING
 
 from workbench.types import Completion
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+SCHEMA_VERSION = 1
+"""Of what every store keeps; to be raised when older entries, or the places they are in, cannot be read."""
 
 _DIGEST_BYTES = 32
 
@@ -30,7 +35,7 @@ def decode(key: str, content: bytes) -> Completion | None:
         return None
     try:
         return _completions().validate_json(body, strict=True)
-    except ValidationError:
+    except ValueError:  # pydantic's ValidationError is one
         return None
 
 
@@ -39,5 +44,7 @@ def _digest(key: str, body: bytes) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _completions() -> TypeAdapter[Completion]:
+def _completions() -> "TypeAdapter[Completion]":
+    from pydantic import TypeAdapter  # here, as it takes half as long to import as httpx
+
     return TypeAdapter(Completion)

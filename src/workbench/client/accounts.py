@@ -14,7 +14,7 @@ from workbench.client.limits import check_positive
 from workbench.errors import MissingExtraError
 from workbench.providers import registry
 from workbench.providers.base import Provider
-from workbench.settings import Secret, Settings, secret
+from workbench.settings import Secret, secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,8 @@ def keys_of(variable: str) -> dict[str, Secret]:
 
 
 def _key_file() -> Mapping[str, Secret]:
+    from workbench.settings import Settings  # here, as it takes as long to import as httpx
+
     path = Settings().key_file
     if path is None:
         return {}

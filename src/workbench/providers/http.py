@@ -6,16 +6,13 @@ to another place. What comes back is bounded in time and in bytes, after decompr
 """
 
 import asyncio
-import ssl
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-import aiohttp
 import httpx
-from aiohttp.http_exceptions import HttpProcessingError
 
 from workbench.errors import (
     BadResponseError,
@@ -27,7 +24,7 @@ from workbench.errors import (
     TooLargeError,
 )
 from workbench.providers.addresses import check_sendable, check_sendable_key, checked_base_url
-from workbench.providers.pool import parsed, pooled_client, was_reused
+from workbench.providers.pool import breakage, library_errors, parsed, pooled_client, was_reused
 from workbench.redaction import MASK, SHORTEST_KEY
 from workbench.settings import Secret
 
@@ -39,17 +36,6 @@ _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id")
 
 _PIECE_BYTES = 2**20
 _DRAIN_BYTES = 64 * 2**10
-_LIBRARY_ERRORS = (
-    httpx.HTTPError,
-    httpx.StreamError,
-    httpx.InvalidURL,
-    aiohttp.ClientError,
-    HttpProcessingError,
-    OSError,
-    EOFError,
-    ValueError,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +186,7 @@ class Reply:
         except TimeoutError:
             is_over = loop.time() >= self._deadline
             failure = self.http.timed_out(self.model, "total" if is_over else "between_bytes")
-        except _LIBRARY_ERRORS as exc:
+        except library_errors() as exc:
             failure = self.http.translated(exc, self.model)
         failure.status, failure.request_id = self.status, self.request_id
         raise failure
@@ -358,20 +344,20 @@ class Http:
         """
         root = exc.__cause__ or exc
         error: ProviderError
-        match root:
-            case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ClientConnectorCertificateError():
+        match breakage(root):
+            case "insecure":
                 error = self.failure(TLSError, model, f"no secure connection: {_said(root)}")
                 error.was_sent = False
-            case aiohttp.ServerTimeoutError() | httpx.TimeoutException():
+            case "late":
                 error = self.timed_out(model, "connect")
-            case aiohttp.ClientConnectorError() | httpx.ConnectError():
+            case "unreachable":
                 error = self.failure(ConnectError, model, f"no connection: {_said(root)}")
                 error.was_sent = False
-            case aiohttp.ClientResponseError() | HttpProcessingError() | httpx.DecodingError():
+            case "not_http":
                 error = self.failure(BadResponseError, model, f"the answer is not HTTP: {_said(root)}")
-            case aiohttp.ClientError() | httpx.HTTPError() | OSError() | EOFError():
+            case "lost":
                 error = self.failure(ConnectError, model, f"the connection broke: {_said(root)}")
-            case _:
+            case "unreadable":
                 error = self.failure(BadResponseError, model, f"the answer cannot be read: {_said(root)}")
         error.__cause__ = LibraryError(self.redacted(f"{type(root).__name__}: {_said(root)}"))
         return error
@@ -408,7 +394,7 @@ class Http:
                 return await self._client.send(request, auth=self._auth, stream=True, follow_redirects=False)
         except TimeoutError:
             failure = self.timed_out(model, "total" if loop.time() >= deadline else "first_byte")
-        except _LIBRARY_ERRORS as exc:
+        except library_errors() as exc:
             failure = self.translated(exc, model)
         raise failure
 

@@ -1,4 +1,6 @@
-"""The pool of connections below `http`: httpx's interface, aiohttp's sockets.
+"""The pool of connections below `http`, and what its exceptions mean: httpx's interface, aiohttp's sockets.
+
+aiohttp, which takes nearly as long to import as httpx, is imported with the first pool.
 
 Proxies are those of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), never for loopback.
 Certificates are certifi's, or those of `SSL_CERT_FILE`; there is no switch to go without.
@@ -6,15 +8,21 @@ Certificates are certifi's, or those of `SSL_CERT_FILE`; there is no switch to g
 
 import ssl
 import urllib.request
+import zlib
 from contextvars import ContextVar
 from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from workbench.providers.addresses import is_loopback
+
+if TYPE_CHECKING:
+    import aiohttp
+
+Breakage = Literal["insecure", "late", "unreachable", "not_http", "lost", "unreadable"]
+"""No secure connection, none in time, none at all; no HTTP, a connection that broke, or a damaged answer."""
 
 was_reused: ContextVar[bool] = ContextVar("was_reused", default=False)
 """Whether the request under way went over a connection that was kept from an earlier one."""
@@ -22,6 +30,8 @@ was_reused: ContextVar[bool] = ContextVar("was_reused", default=False)
 
 def pooled_client(base_url: str, *, connect_s: float) -> httpx.AsyncClient:
     """An httpx client that has aiohttp below it: httpx's own pool costs more with every call under way."""
+    from httpx_aiohttp import AiohttpTransport
+
     transport = AiohttpTransport(
         verify=_certificates(), proxy=_proxy(base_url), client=lambda: _session(_certificates())
     )
@@ -33,6 +43,36 @@ def pooled_client(base_url: str, *, connect_s: float) -> httpx.AsyncClient:
 def parsed(url: str) -> httpx.URL:
     """A provider is asked at a few addresses, and parsing one takes as long as sending to it."""
     return httpx.URL(url)
+
+
+@lru_cache(maxsize=1)
+def library_errors() -> tuple[type[Exception], ...]:
+    """All that httpx, and the transport below it, raise for an exchange that failed."""
+    import aiohttp
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    of_httpx = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL)
+    of_aiohttp = (aiohttp.ClientError, HttpProcessingError)
+    return (*of_httpx, *of_aiohttp, OSError, EOFError, ValueError, zlib.error)
+
+
+def breakage(exc: BaseException) -> Breakage:
+    """What one of `library_errors` says has happened."""
+    import aiohttp
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    match exc:
+        case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ClientConnectorCertificateError():
+            return "insecure"
+        case aiohttp.ServerTimeoutError() | httpx.TimeoutException():
+            return "late"
+        case aiohttp.ClientConnectorError() | httpx.ConnectError():
+            return "unreachable"
+        case aiohttp.ClientResponseError() | HttpProcessingError() | httpx.DecodingError():
+            return "not_http"
+        case aiohttp.ClientError() | httpx.HTTPError() | OSError() | EOFError():
+            return "lost"
+    return "unreadable"
 
 
 class _NoCookies(httpx.Cookies):
@@ -51,8 +91,10 @@ class _CookielessClient(httpx.AsyncClient):
         return _NO_COOKIES
 
 
-def _session(certificates: ssl.SSLContext) -> aiohttp.ClientSession:
+def _session(certificates: ssl.SSLContext) -> "aiohttp.ClientSession":
     """Without a limit on connections: how many calls run at once is the client's business."""
+    import aiohttp
+
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(

@@ -28,7 +28,7 @@ from workbench.providers.http import BEARER, KeyHeader
 from workbench.providers.ollama import OllamaWire
 from workbench.providers.responses import ResponsesWire
 from workbench.providers.wire import HttpProvider, Wire
-from workbench.settings import Secret, Settings, secret
+from workbench.settings import Secret, secret
 
 WireName = Literal["chat_completions", "responses", "anthropic", "gemini", "ollama"]
 """A protocol; each is one module beside this one."""
@@ -223,6 +223,8 @@ def _row(name: str, base_url: str | None) -> Endpoint:
 def _address(row: Endpoint) -> str:
     if row.base_url is not None:
         return _PLACEHOLDER.sub(lambda found: _part(row, found), row.base_url)
+    from workbench.settings import Settings  # here, as it takes as long to import as httpx
+
     url = Settings().simulator_url
     if url is None:
         raise ConfigError(
