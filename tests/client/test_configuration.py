@@ -1,7 +1,5 @@
 """What a client is made of, and what it refuses to call."""
 
-import logging
-
 import pytest
 
 from calling import CATALOG, PROMPT, client_of, serving
@@ -79,21 +77,6 @@ async def test_connect_finds_a_misspelt_model() -> None:
     own = ChatCompletions("one", "http://127.0.0.1:1/v1")
     with pytest.raises(errors.ConfigError, match="did you mean one/small"):
         connect(["one/smal"], providers=[own], catalog=CATALOG)
-
-
-async def test_the_log_names_model_and_latency_and_not_the_prompt(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    async with serving(["500", "ok"]) as [server], client_of(server) as client:
-        await client.complete("one/small", PROMPT)
-    ours = [record.getMessage() for record in caplog.records if record.name == "workbench"]
-    assert [message.partition(" in ")[0] for message in ours] == [
-        "one/small: ServerError",
-        "one/small: HTTP status 500, ServerError",
-        "one/small: trying again",
-        "one/small: answered",
-    ]
-    assert PROMPT.text not in caplog.text
-    assert TEXT not in caplog.text
 
 
 async def test_a_retry_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:

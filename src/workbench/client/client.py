@@ -13,6 +13,7 @@ from workbench.client.accounts import Account, accounts_of
 from workbench.client.breaker import Breaker
 from workbench.client.call import Call
 from workbench.client.channel import AccountInUse, Channel, ChannelKey
+from workbench.client.events import Observer, all_of, watch
 from workbench.client.ledger import Ledger
 from workbench.client.limits import LIMITS, Limits, most_at_once
 from workbench.client.slots import FairSlots
@@ -39,6 +40,7 @@ class Client:
         catalog: what models cost; None: the models that come with the package.
         budget: what may be spent; None: no limit. A call of a model without a price is then refused.
         rng: source of the jitter.
+        observers: are told what becomes of each call (`client.events`), beside those that hear every client.
 
     Raises:
         ConfigError: two providers have one name, or two accounts of one provider have one alias.
@@ -52,11 +54,13 @@ class Client:
         limits: Limits = LIMITS,
         budget: Budget | None = None,
         rng: random.Random | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.ledger = Ledger(limits.ledger_size)
         self.catalog = default_catalog() if catalog is None else catalog
         self.limits = limits
         self.budget = budget
+        self.observer = all_of(observers)
         self._accounts = _by_provider(providers, limits)
         self._targets: dict[str, Target] = {}
         self._slots = FairSlots(most_at_once(limits))
@@ -122,13 +126,16 @@ class Client:
         """
         model_ids = self._candidates(target, prompt, fallbacks=fallbacks, candidates=candidates)
         call = self._call(model_ids, prompt, decoding)
-        if (recalled := await call.recalled()) is not None:
-            return recalled
-        await self._slots.acquire(model_ids[0])
-        try:
-            return await call.completion()
-        finally:
-            self._slots.release(model_ids[0])
+        with call.watched(is_stream=False) as watched:
+            if (recalled := await call.recalled()) is not None:
+                watched.completion = recalled
+                return recalled
+            await self._slots.acquire(model_ids[0])
+            try:
+                watched.completion = completion = await call.completion()
+            finally:
+                self._slots.release(model_ids[0])
+        return completion
 
     async def stream(
         self,
@@ -146,19 +153,22 @@ class Client:
         """
         model_ids = self._candidates(target, prompt, fallbacks=fallbacks, candidates=candidates)
         call = self._call(model_ids, prompt, decoding)
-        if (recalled := await call.recalled()) is not None:
-            for delta in deltas_of(recalled):
-                yield delta
-            return
-        await self._slots.acquire(model_ids[0])
-        try:
-            first, deltas = await call.opened()
-            async with aclosing(deltas):
-                yield first
-                async for delta in deltas:
+        with call.watched(is_stream=True) as watched:
+            if (recalled := await call.recalled()) is not None:
+                watched.completion = recalled
+                for delta in deltas_of(recalled):
                     yield delta
-        finally:
-            self._slots.release(model_ids[0])
+                return
+            await self._slots.acquire(model_ids[0])
+            try:
+                first, deltas = await call.opened()
+                async with aclosing(deltas):
+                    yield first
+                    async for delta in deltas:
+                        watched.completion = delta.completion
+                        yield delta
+            finally:
+                self._slots.release(model_ids[0])
 
     def _candidates(
         self, target: str | Router, prompt: Prompt, *, fallbacks: Sequence[str], candidates: Sequence[str]
@@ -189,6 +199,9 @@ class Client:
                 )
             accounts = self._accounts[spec.provider]
             channels = [Channel(account, spec.model, self.limits) for account in accounts]
+            if self.observer is not None:
+                for channel in channels:
+                    watch(channel, self.observer)
             self._targets[model_id] = Target(spec, channels)
         return self._targets[model_id]
 
