@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from workbench.cache import DiskStore
-from workbench.cache.disk import SCHEMA_VERSION
+from workbench.cache.entry import SCHEMA_VERSION
 from workbench.errors import ConfigError
 
 pytestmark = pytest.mark.anyio

@@ -49,14 +49,14 @@ async def simulator(monkeypatch: pytest.MonkeyPatch):
         yield simulator
 
 
-@pytest.mark.parametrize("written", ["off", "'off'", "memory", "disk"])
+@pytest.mark.parametrize("written", ["off", "'off'", "memory", "disk", "redis"])
 def test_a_cache_is_named_as_one_writes_it(write, written: str) -> None:
     assert load_spec(write(written)).cache == written.strip("'")
 
 
-@pytest.mark.parametrize("written", ["on", "redis", "1"])
+@pytest.mark.parametrize("written", ["on", "sqlite", "1"])
 def test_a_cache_that_there_is_none_of_is_refused(write, written: str) -> None:
-    with pytest.raises(ConfigError, match="cache: Input should be 'off', 'memory' or 'disk'"):
+    with pytest.raises(ConfigError, match="cache: Input should be 'off', 'memory', 'disk' or 'redis'"):
         load_spec(write(written))
 
 

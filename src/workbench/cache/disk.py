@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from workbench.cache.entry import SCHEMA_VERSION
 from workbench.cache.flights import Flights
 from workbench.cache.store import Statistics
 from workbench.errors import ConfigError, StorageError
@@ -22,7 +23,6 @@ from workbench.storage import explained, locked
 
 log = logging.getLogger("workbench")
 
-SCHEMA_VERSION = 1
 FILE = "completions.sqlite"
 
 _PATIENCE_S = 1.0

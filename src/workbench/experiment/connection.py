@@ -6,8 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from workbench.budget import Budget
 from workbench.cache import DiskStore, MemoryStore, Store
 from workbench.client import Client, Limits, connect
+from workbench.errors import ConfigError
 from workbench.experiment.plan import Plan
 from workbench.providers.simulator import Simulator
+from workbench.settings import secret
+
+REDIS_VARIABLE = "WORKBENCH_REDIS_URL"
+"""Names the server that `cache: redis` is kept in; read as keys are, for it may hold a password."""
 
 
 @asynccontextmanager
@@ -40,4 +45,19 @@ def _store(plan: Plan) -> Store | None:
             return MemoryStore()
         case "disk":
             return DiskStore(plan.cache_dir)
+        case "redis":
+            return _shared_store()
     return None
+
+
+def _shared_store() -> Store:
+    """
+    Raises:
+        ConfigError: no Redis is named. MissingExtraError: its client is not installed.
+    """
+    from workbench.cache.redis import RedisStore  # an extra, and takes a third of a second to import
+
+    url = secret(REDIS_VARIABLE)
+    if url is None:
+        raise ConfigError(f"`cache: redis` needs a server: set {REDIS_VARIABLE} to redis://host:port/0")
+    return RedisStore(url)

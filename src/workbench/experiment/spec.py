@@ -50,7 +50,8 @@ ReadFrom = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_
 
 # YAML reads a bare `off` as false.
 CacheKind = Annotated[
-    Literal["off", "memory", "disk"], BeforeValidator(lambda value: "off" if value is False else value)
+    Literal["off", "memory", "disk", "redis"],
+    BeforeValidator(lambda value: "off" if value is False else value),
 ]
 """Where answers are looked for before they are paid for; no part of a run's fingerprint."""
 
