@@ -152,6 +152,12 @@ ASKED = (
 
 _LOGPROB = {"token": "4", "logprob": -0.5, "top_logprobs": []}
 _CHOSEN = {"chosenCandidates": [{"token": "4", "logProbability": -0.5}]}
+_SIGNATURE = "CiQBcsjafK2xbGEgc2lnbmF0dXJl"
+_SIGNED_CALL = {
+    "id": "call_a",
+    "function": {"name": "clock", "arguments": "{}"},
+    "extra_content": {"google": {"thought_signature": _SIGNATURE}},
+}
 _SUMMARY = [{"type": "summary_text", "text": "Two and two."}]
 
 READ = (
@@ -165,6 +171,17 @@ READ = (
             "anthropic": ("content[+]", {"type": "thinking", "thinking": "Two and two."}),
             "gemini": ("candidates[0].content.parts[+]", {"thought": True, "text": "Two and two."}),
             "ollama": ("message.thinking", "Two and two."),
+        },
+    ),
+    Read(
+        "signed thoughts, sent back",
+        lambda one: _SIGNATURE in (one.verbatim.json if one.verbatim else ""),
+        True,
+        {
+            "chat_completions": ("choices[0].message.tool_calls", [_SIGNED_CALL]),
+            "responses": ("output[0].encrypted_content", _SIGNATURE),
+            "anthropic": ("content[+]", {"type": "thinking", "thinking": "", "signature": _SIGNATURE}),
+            "gemini": ("candidates[0].content.parts[+]", {"text": "", "thoughtSignature": _SIGNATURE}),
         },
     ),
     Read(

@@ -5,7 +5,7 @@ completion; a scorer gives it a quality; together they are one outcome, one row 
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -49,11 +49,24 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Verbatim:
+    """An answer in its provider's own words, as JSON text, which that provider wants back unchanged.
+
+    There is one where a model signed or encrypted its thoughts: the signatures hold for the whole answer,
+    and a provider refuses a conversation without them. Another provider is not sent it.
+    """
+
+    provider: str
+    json: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation.
 
     A message of the assistant may have asked for tools (`tool_calls`); one of role `tool` is the result
-    of the call that `tool_call_id` names.
+    of the call that `tool_call_id` names. Where there is a `verbatim`, its provider is sent that and not
+    the content; `Completion.message` has it.
     """
 
     role: Role
@@ -61,6 +74,7 @@ class Message:
     images: tuple[Image, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    verbatim: Verbatim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,17 @@ class Prompt:
         is_asked = bool(self.text or self.images or not self.history)
         last = (Message("user", self.text, self.images),) if is_asked else ()
         return (*first, *self.history, *last)
+
+    def continued(self, answer: "Completion", *messages: Message) -> "Prompt":
+        """The conversation after `answer` and what follows on it: results of its tool calls, or a question.
+
+        >>> answer = Completion("4", "m", "m", "p", Usage(9, 1), 0.1, "stop")
+        >>> asked = Prompt("p1", "2 + 2?").continued(answer, Message("user", "And twice that?"))
+        >>> [message.content for message in asked.messages]
+        ['2 + 2?', '4', 'And twice that?']
+        """
+        said = self.messages if self.system is None else self.messages[1:]
+        return replace(self, text="", images=(), history=(*said, answer.message, *messages))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +200,7 @@ class Completion:
     call that was not streamed. `attempts` is every request behind this answer, the last one included.
     `reasoning` is what the provider showed of the model's thoughts; it is not part of the answer.
     `is_cached`: it was paid for by an earlier call; `usage` is that call's, the cost and the latency are not.
+    `verbatim`: None where the provider wants nothing back but the text and the calls.
     """
 
     text: str
@@ -193,11 +219,17 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...] = ()
     reasoning: str = ""
     is_cached: bool = False
+    verbatim: Verbatim | None = None
 
     @property
     def model_id(self) -> str:
         """`provider/model`, the name by which the catalog and the client know the model."""
         return f"{self.provider}/{self.model}"
+
+    @property
+    def message(self) -> Message:
+        """The answer as a turn of the conversation, with the signatures of the thoughts behind it."""
+        return Message("assistant", self.text, tool_calls=self.tool_calls, verbatim=self.verbatim)
 
 
 @dataclass(frozen=True, slots=True)

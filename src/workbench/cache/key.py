@@ -10,6 +10,9 @@ from workbench.types import Decoding, Prompt
 _VERSION = 1
 """To be raised when the same request comes to mean something else."""
 
+_ADDED = {"verbatim"}
+"""Fields that came later: a request without them has the key that it had before."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -43,7 +46,8 @@ def key_of(source: Source, model: str, prompt: Prompt, decoding: Decoding, *, na
 def _canonical(value: object) -> Any:
     """`value` as JSON, the same for values that are equal: 0.0 is 0, and bytes are their digest."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _canonical(getattr(value, field.name)) for field in fields(value)}
+        named = {field.name: _canonical(getattr(value, field.name)) for field in fields(value)}
+        return {name: one for name, one in named.items() if one is not None or name not in _ADDED}
     if isinstance(value, tuple):
         return [_canonical(one) for one in value]
     if isinstance(value, bytes):

@@ -33,7 +33,8 @@ def _bound_of_message(message: Message) -> int:
         _n_bytes(call.call_id, call.name) + _REWRITTEN * _n_bytes(call.arguments)
         for call in message.tool_calls
     )
-    text = _n_bytes(message.content, message.tool_call_id or "")
+    verbatim = "" if message.verbatim is None else message.verbatim.json
+    text = _n_bytes(message.content, message.tool_call_id or "", verbatim)
     return text + calls + _TOKENS_PER_MESSAGE * n_texts + _TOKENS_PER_IMAGE * len(message.images)
 
 

@@ -17,10 +17,10 @@ from typing import Literal
 
 from workbench.errors import ConfigError
 from workbench.providers.anthropic_answer import AnthropicAnswer
+from workbench.providers.conversation import arguments_of, verbatim_of
 from workbench.providers.gathered import Gathered
 from workbench.providers.http import KeyHeader
-from workbench.providers.json_body import given_object
-from workbench.providers.wire import arguments_of
+from workbench.providers.json_body import given_object, objects_of
 from workbench.types import Decoding, Image, Message, Prompt, ToolCall
 
 Block = Mapping[str, object]
@@ -122,7 +122,9 @@ def _plain(blocks: Sequence[Block]) -> object:
 
 
 def _blocks(message: Message, prompt: Prompt) -> list[Block]:
-    """Images come before the text, as Anthropic recommends."""
+    """An answer with signed thoughts as it came; images before the text, as Anthropic recommends."""
+    if (kept := verbatim_of(message, prompt)) is not None:
+        return list(objects_of(kept, "content"))
     said: list[Block] = [_image(image) for image in message.images]
     if message.content:
         said.append({"type": "text", "text": message.content})

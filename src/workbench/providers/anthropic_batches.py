@@ -23,6 +23,7 @@ from workbench.providers.batch_api import (
     json_lines,
     refused_item,
 )
+from workbench.providers.conversation import as_sent_to
 from workbench.providers.http import Reply
 from workbench.providers.json_body import JsonObject, object_of, text_of
 from workbench.providers.status import complaint_in
@@ -44,7 +45,9 @@ class AnthropicBatches:
 
     def line(self, model: str, item: BatchItem) -> bytes:
         """One call as it is handed in."""
-        params = self._wire.request(model, item.prompt, item.decoding, is_streamed=False)
+        params = self._wire.request(
+            model, as_sent_to(self._http.provider, item.prompt), item.decoding, is_streamed=False
+        )
         return body_line({"custom_id": item.custom_id, "params": params}, item)
 
     async def submit(self, model: str, lines: Sequence[bytes], *, token: str) -> str:

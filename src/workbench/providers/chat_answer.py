@@ -6,6 +6,7 @@ model that repeats itself.
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from workbench.errors import EmptyCompletionError, ProviderError, ServerError
 from workbench.providers.gathered import Counted, Gathered
@@ -31,6 +32,13 @@ FINISH: Mapping[str, FinishReason] = {
 }
 _MOST_ALTERNATIVES = 64
 
+_RETURNED = ("reasoning_content", "reasoning_details")
+"""Thoughts that DeepSeek and OpenRouter want back with the calls that they led to. Sources (2026-11-23):
+https://api-docs.deepseek.com/guides/thinking_mode, https://openrouter.ai/docs/use-cases/reasoning-tokens"""
+
+_SIGNATURE = "extra_content"
+"""Where Google's compatible server has the signature of a call: https://ai.google.dev/gemini-api/docs/openai"""
+
 
 class ChatAnswer:
     """Reads what a server says into `gathered`."""
@@ -38,6 +46,8 @@ class ChatAnswer:
     def __init__(self, gathered: Gathered) -> None:
         self._gathered = gathered
         self._calls: list[tuple[int, str]] = []
+        self._returned: dict[str, list[Any]] = {}
+        self._signatures: dict[int, JsonObject] = {}
 
     def take_whole(self, body: JsonObject) -> None:
         """Take the body of an answer that was not streamed.
@@ -84,6 +94,9 @@ class ChatAnswer:
         if not content and (refusal := text_of(message, "refusal")):
             self._gathered.add_refusal(refusal)
         self._gathered.add_text(content)
+        for name in _RETURNED:
+            if name in message:
+                self._hold(name, message[name])
         for position, call in enumerate(objects_of(message, "tool_calls")):
             self._take_tool_call(call, position)
 
@@ -93,8 +106,11 @@ class ChatAnswer:
         arguments = text_of(function, "arguments")
         if arguments is None and (spelt := object_of(function, "arguments")) is not None:
             arguments = json.dumps(spelt)  # Cloudflare's and older servers' form
+        place = self._place_of(position if index is None else index, call_id)
+        if (signature := object_of(call, _SIGNATURE)) is not None:
+            self._signatures[place] = self._gathered.held({_SIGNATURE: signature})
         self._gathered.add_tool_call(
-            self._place_of(position if index is None else index, call_id),
+            place,
             call_id=call_id,
             name=text_of(function, "name") or "",
             arguments=arguments or "",
@@ -120,6 +136,26 @@ class ChatAnswer:
             raise self._failed()
         if finish:
             self._gathered.finish(FINISH.get(finish, "other"), finish)
+            if self._calls and (self._returned or self._signatures):
+                self._keep()
+
+    def _hold(self, name: str, value: object) -> None:
+        """Hold a text, or a list of parts, as it grows."""
+        self._gathered.held({name: value})
+        if isinstance(value, str):
+            self._returned.setdefault(name, []).append(value)
+        elif isinstance(value, list):
+            self._returned.setdefault(name, []).extend(value)
+
+    def _keep(self) -> None:
+        """Keep what the server wants back with the calls of an answer."""
+        message = {
+            name: "".join(pieces) if all(isinstance(piece, str) for piece in pieces) else pieces
+            for name in _RETURNED
+            if (pieces := self._returned.get(name)) is not None
+        }
+        signatures = [self._signatures.get(place, {}) for place in range(len(self._calls))]
+        self._gathered.keep({"message": message, "tool_calls": signatures})
 
     def _failed(self) -> ProviderError:
         return self._gathered.failure(ServerError, "the model failed while it answered")

@@ -14,10 +14,11 @@ import httpx
 
 from workbench.errors import ConfigError, DataError
 from workbench.providers.chat_answer import ChatAnswer
+from workbench.providers.conversation import image_url, verbatim_of
 from workbench.providers.gathered import Gathered
 from workbench.providers.http import BEARER, TIMEOUTS, KeyHeader, Timeouts
-from workbench.providers.json_body import given_object
-from workbench.providers.wire import HttpProvider, image_url
+from workbench.providers.json_body import given_object, object_of, objects_of
+from workbench.providers.wire import HttpProvider
 from workbench.settings import Secret
 from workbench.types import Decoding, Message, Prompt, Tool, ToolCall
 
@@ -143,6 +144,10 @@ def _message(message: Message, prompt: Prompt) -> dict[str, object]:
     if message.tool_calls:
         sent["tool_calls"] = [_tool_call(call) for call in message.tool_calls]
         sent["content"] = message.content or None
+    if (kept := verbatim_of(message, prompt)) is not None:
+        signed = zip(message.tool_calls, objects_of(kept, "tool_calls"), strict=False)
+        sent |= object_of(kept, "message") or {}
+        sent["tool_calls"] = [_tool_call(call) | dict(signature) for call, signature in signed]
     if message.role == "tool":
         if message.tool_call_id is None:
             raise DataError(f"prompt {prompt.prompt_id!r} has a tool's result without the id of its call")

@@ -5,6 +5,7 @@ every answer is looked after in this one place: characters cut between two piece
 is masked, an answer without end is stopped, and counts of tokens that cannot be are replaced by bounds.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,8 +17,9 @@ from workbench.errors import (
     StreamTruncatedError,
     TooLargeError,
 )
+from workbench.providers.conversation import texts_in
 from workbench.providers.http import Http, Reply
-from workbench.providers.json_body import is_encodable
+from workbench.providers.json_body import JsonObject, is_encodable
 from workbench.providers.status import Complaint, refused
 from workbench.redaction import StreamMask
 from workbench.types import (
@@ -30,6 +32,7 @@ from workbench.types import (
     ToolCall,
     ToolCallDelta,
     Usage,
+    Verbatim,
 )
 
 _IMPLAUSIBLE_FACTOR = 10
@@ -39,6 +42,7 @@ _CHARACTERS_PER_TOKEN = 256
 
 _CHARACTERS_FLOOR = 4096
 _MOST_TOOL_CALLS = 1024
+_OVERHEAD_OF_HELD = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class Gathered:
         self._logprobs: list[TokenLogprob] = []
         self._new: list[Delta] = []
         self._n_characters = 0
+        self._n_held = 0
+        self._kept: JsonObject | None = None
         self._finish: tuple[FinishReason, str] | None = None
         self._is_refused = False
         self._served: list[str] = []
@@ -149,6 +155,21 @@ class Gathered:
         self._measured(token.token or " ")
         self._logprobs.append(token)
 
+    def held(self, value: JsonObject) -> JsonObject:
+        """`value`, which the protocol may have to `keep`.
+
+        Raises:
+            TooLargeError: with it, there is more than a body may have.
+        """
+        self._n_held += _OVERHEAD_OF_HELD + sum(map(len, texts_in(value)))
+        if self._n_held > self._http.max_body_bytes:
+            raise self.failure(TooLargeError, f"the answer is over {self._http.max_body_bytes} bytes")
+        return value
+
+    def keep(self, answer: JsonObject) -> None:
+        """Keep `answer`, which holds what the provider wants back as it is: signatures of thoughts."""
+        self._kept = answer
+
     def finish(self, reason: FinishReason, raw: str) -> None:
         """Note why the model stopped, in our words and in the server's."""
         self._finish = reason, self._http.redacted(raw)
@@ -209,6 +230,7 @@ class Gathered:
             tool_calls=tuple(self._tool_call(self._calls[index]) for index in sorted(self._calls)),
             logprobs=self._shown_logprobs(),
             reasoning=self._reasoning.shown,
+            verbatim=self._verbatim(),
         )
 
     @property
@@ -238,6 +260,13 @@ class Gathered:
         spelt = "".join(one.token for one in self._logprobs)
         is_safe = all(self._http.redacted(text) == text for text in (written, spelt))
         return tuple(self._logprobs) if is_safe else ()
+
+    def _verbatim(self) -> Verbatim | None:
+        """None where our key is in it: the answer would be refused if it was masked."""
+        redacted = self._http.redacted
+        if self._kept is None or any(redacted(text) != text for text in texts_in(self._kept)):
+            return None
+        return Verbatim(self._http.provider, json.dumps(self._kept))
 
     def _measured(self, piece: str) -> str:
         self._n_characters += len(piece)

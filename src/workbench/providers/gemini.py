@@ -3,9 +3,9 @@
 The key travels in a header, never in the URL. A model's name is a part of the path, so that one with
 anything but letters, digits, dots, dashes and underscores is refused here.
 
-Since Gemini 3 a call of a tool that is sent back must carry the signature of the thoughts behind it. The
-vocabulary has no place for one, so that Google's word for calls from elsewhere is sent in its stead: the
-model goes on without those thoughts.
+Since Gemini 3 a call of a tool that is sent back must carry the signature of the thoughts behind it. An
+answer that has one is therefore sent back as it came. A call of another model's has none, and Google's word
+for calls from elsewhere stands in its place.
 
 Sources: https://ai.google.dev/api/generate-content, https://ai.google.dev/gemini-api/docs/thinking and
 https://ai.google.dev/gemini-api/docs/thought-signatures, read 2026-11-23.
@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 from workbench.errors import ConfigError, DataError
+from workbench.providers.conversation import arguments_of, verbatim_of
 from workbench.providers.gathered import Gathered
 from workbench.providers.gemini_answer import GeminiAnswer
 from workbench.providers.http import KeyHeader
-from workbench.providers.json_body import given_object
-from workbench.providers.wire import arguments_of
+from workbench.providers.json_body import given_object, objects_of
 from workbench.types import Decoding, Image, Message, Prompt, Tool, ToolCall
 
 Part = Mapping[str, object]
@@ -98,9 +98,13 @@ def _contents(prompt: Prompt, *, needs_signatures: bool) -> list[dict[str, objec
         role = "model" if message.role == "assistant" else "user"
         if not turns or turns[-1][0] != role:
             turns.append((role, []))
-        parts = [_result(message, names, prompt)] if message.role == "tool" else _said(message)
-        turns[-1][1].extend(parts)
-        turns[-1][1].extend(_calls(message, prompt, needs_signature=needs_signatures))
+        if message.role == "tool":
+            turns[-1][1].append(_result(message, names, prompt))
+        elif (kept := verbatim_of(message, prompt)) is not None:
+            turns[-1][1].extend(objects_of(kept, "parts"))
+        else:
+            turns[-1][1].extend(_said(message))
+            turns[-1][1].extend(_calls(message, prompt, needs_signature=needs_signatures))
     return [{"role": role, "parts": parts} for role, parts in turns if parts]
 
 

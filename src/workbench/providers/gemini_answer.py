@@ -1,10 +1,15 @@
 """One answer of the Gemini protocol; the events of a stream are answers too, each with the next part.
 
-Sources: https://ai.google.dev/api/generate-content#generatecontentresponse, read 2026-11-23
+A part may carry the signature of the model's thoughts, in a stream also one without text at the end. Then all
+parts are kept for the next request; a signed one is never joined with another.
+
+Sources: https://ai.google.dev/api/generate-content#generatecontentresponse and
+https://ai.google.dev/gemini-api/docs/thought-signatures, read 2026-11-23
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 from workbench.providers.gathered import Counted, Gathered
 from workbench.providers.json_body import (
@@ -41,6 +46,7 @@ class GeminiAnswer:
     def __init__(self, gathered: Gathered) -> None:
         self._gathered = gathered
         self._n_calls = 0
+        self._parts: list[JsonObject] = []
 
     def take_whole(self, body: JsonObject) -> None:
         """Take an answer that was not streamed; one that the prompt was refused has no candidates."""
@@ -66,6 +72,8 @@ class GeminiAnswer:
         reason = text_of(candidate, "finishReason")
         if reason and reason != _UNSPECIFIED:
             self._gathered.finish(_FINISH.get(reason, "other"), reason)
+            if any("thoughtSignature" in part for part in self._parts):
+                self._gathered.keep({"parts": _joined(self._parts)})
 
     def _take_part(self, part: JsonObject) -> None:
         text = text_of(part, "text") or ""
@@ -75,9 +83,29 @@ class GeminiAnswer:
             self._gathered.add_text(text)
         if call := object_of(part, "functionCall"):
             arguments = json.dumps(object_of(call, "args") or {}, ensure_ascii=False)
-            name, call_id = text_of(call, "name") or "", text_of(call, "id") or ""
+            name, call_id = text_of(call, "name") or "", text_of(call, "id") or f"call_{self._n_calls}"
             self._gathered.add_tool_call(self._n_calls, call_id=call_id, name=name, arguments=arguments)
             self._n_calls += 1
+            part = {**part, "functionCall": {**call, "id": call_id}}  # that its result has something to name
+        self._parts.append(self._gathered.held(part))
+
+
+def _joined(parts: Sequence[JsonObject]) -> list[JsonObject]:
+    """`parts` with the pieces of one text in one; a text that is signed stays by itself."""
+    joined: list[JsonObject] = []
+    for kind, run in groupby(parts, key=_kind):
+        if kind is None:
+            joined += run
+        else:
+            joined.append(dict(kind) | {"text": "".join(part["text"] for part in run)})
+    return [part for part in joined if part != {"text": ""}]
+
+
+def _kind(part: JsonObject) -> tuple[tuple[str, bool], ...] | None:
+    """What a text is beside a text, such as a thought; None: it is to be left alone."""
+    if not part.keys() <= {"text", "thought"} or not isinstance(part.get("text"), str):
+        return None
+    return (("thought", True),) if part.get("thought") is True else ()
 
 
 def _counted(usage: JsonObject, *, has_output: bool) -> Counted:

@@ -15,10 +15,10 @@ from typing import Literal
 
 from workbench.errors import ConfigError, DataError
 from workbench.providers.chat_answer import token_logprob
+from workbench.providers.conversation import arguments_of
 from workbench.providers.gathered import Counted, Gathered
 from workbench.providers.http import BEARER
 from workbench.providers.json_body import JsonObject, count_of, given_object, object_of, objects_of, text_of
-from workbench.providers.wire import arguments_of
 from workbench.types import Decoding, FinishReason, Message, Prompt, Tool, ToolCall
 
 _FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}

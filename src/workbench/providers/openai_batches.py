@@ -22,6 +22,7 @@ from workbench.providers.batch_api import (
     json_lines,
     refused_item,
 )
+from workbench.providers.conversation import as_sent_to
 from workbench.providers.http import Reply
 from workbench.providers.json_body import JsonObject, count_of, object_of, objects_of, text_of
 from workbench.providers.status import complaint_in
@@ -47,7 +48,9 @@ class OpenAIBatches:
 
     def line(self, model: str, item: BatchItem) -> bytes:
         """One call as it is handed in."""
-        body = self._wire.request(model, item.prompt, item.decoding, is_streamed=False)
+        body = self._wire.request(
+            model, as_sent_to(self._http.provider, item.prompt), item.decoding, is_streamed=False
+        )
         fields = {"custom_id": item.custom_id, "method": "POST", "url": self._url(model), "body": body}
         return body_line(fields, item)
 

@@ -1,20 +1,24 @@
 """OpenAI's Responses protocol: what is sent.
 
-Nothing is kept at the provider (`store` is false): a conversation is sent whole each time.
-Source: https://platform.openai.com/docs/api-reference/responses/create
+Nothing is kept at the provider (`store` is false): a conversation is sent whole each time. A model that
+reasons is asked for its thoughts, encrypted, and is sent them back with the answer that they led to.
+
+Sources: https://platform.openai.com/docs/api-reference/responses/create and
+https://developers.openai.com/cookbook/examples/responses_api/reasoning_items, read 2026-11-23.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from workbench.errors import ConfigError, DataError
 from workbench.providers.chat_completions import SCHEMA_NAME, sampling
+from workbench.providers.conversation import image_url, verbatim_of
 from workbench.providers.gathered import Gathered
 from workbench.providers.http import BEARER, KeyHeader
-from workbench.providers.json_body import given_object
+from workbench.providers.json_body import given_object, objects_of
 from workbench.providers.responses_answer import ResponsesAnswer
-from workbench.providers.wire import image_url
 from workbench.types import Decoding, Message, Prompt, Tool
 
 
@@ -42,7 +46,6 @@ class ResponsesWire:
         """
         if decoding.stop:
             raise ConfigError("the Responses protocol has no stop sequences; ask by chat completions")
-        has_logprobs = decoding.top_logprobs is not None
         effort = decoding.reasoning_effort
         fields: dict[str, object] = {
             "model": model,
@@ -54,12 +57,18 @@ class ResponsesWire:
             "tool_choice": _tool_choice(decoding.tool_choice),
             "text": _format(decoding.json_schema),
             "reasoning": None if effort is None else {"effort": effort},
-            "include": ["message.output_text.logprobs"] if has_logprobs else None,
+            "include": self._included(model, decoding) or None,
             "top_logprobs": decoding.top_logprobs,
             "store": False,
             "stream": True if is_streamed else None,
         }
         return {name: value for name, value in fields.items() if value is not None}
+
+    def _included(self, model: str, decoding: Decoding) -> list[str]:
+        """What is to be in the answer beside the usual; other models refuse to be asked for thoughts."""
+        does_reason = self.fixed_sampling is not None and re.search(self.fixed_sampling, model)
+        thoughts = ["reasoning.encrypted_content"] if does_reason else []
+        return thoughts + ["message.output_text.logprobs"] * (decoding.top_logprobs is not None)
 
     def answer(self, gathered: Gathered) -> ResponsesAnswer:
         """A reader of one answer."""
@@ -73,6 +82,8 @@ def _said(prompt: Prompt) -> tuple[Message, ...]:
 
 def _items(message: Message, prompt: Prompt) -> list[dict[str, object]]:
     """The items that one message becomes: each tool call, and each result of one, is an item itself."""
+    if (kept := verbatim_of(message, prompt)) is not None:
+        return [dict(item) for item in objects_of(kept, "output")]
     if message.images and message.role != "user":
         raise DataError(
             f"prompt {prompt.prompt_id!r} has an image in a message of role {message.role}; "

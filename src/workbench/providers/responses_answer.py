@@ -124,6 +124,9 @@ class ResponsesAnswer:
         status = text_of(body, "status")
         if status == "completed":
             self._gathered.finish("stop", status)
+            output = objects_of(body, "output")
+            if any(item.get("encrypted_content") for item in output):
+                self._gathered.keep({"output": output})
         elif status == "incomplete":
             reason = text_of(object_of(body, "incomplete_details") or {}, "reason") or status
             self._gathered.finish(_INCOMPLETE.get(reason, "other"), reason)

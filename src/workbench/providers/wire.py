@@ -9,7 +9,6 @@ that is a `StreamTruncatedError`, and what had come by then is in its `partial_t
 
 import asyncio
 import json
-from base64 import b64encode
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Literal, Protocol
@@ -25,13 +24,14 @@ from workbench.errors import (
     TooLargeError,
 )
 from workbench.providers.addresses import check_sendable
+from workbench.providers.conversation import as_sent_to
 from workbench.providers.gathered import Gathered
 from workbench.providers.http import TIMEOUTS, Http, KeyHeader, Reply, Timeouts, seal
 from workbench.providers.json_body import JsonError, JsonObject, decode_utf8, is_encodable, parse_object
 from workbench.providers.sse import Event, EventParser, EventTooLongError, LineParser
 from workbench.providers.status import Complaint, complaint_in, complaint_of, refused
 from workbench.settings import Secret
-from workbench.types import Completion, Decoding, Delta, Image, Prompt, ToolCall
+from workbench.types import Completion, Decoding, Delta, Prompt
 
 _USAGE_WAIT_S = 2.0
 """How long a finished stream may take to say what it cost."""
@@ -223,7 +223,8 @@ class HttpProvider:
 
     def _body(self, model: str, prompt: Prompt, decoding: Decoding, *, is_streamed: bool) -> bytes:
         check_sendable(model, what=f"the model's name at {self._name}")
-        fields = self._wire.request(model, prompt, decoding, is_streamed=is_streamed)
+        known = as_sent_to(self._name, prompt)
+        fields = self._wire.request(model, known, decoding, is_streamed=is_streamed)
         return encoded(fields, what=f"prompt {prompt.prompt_id!r}")
 
     async def _take_whole(self, reply: Reply, gathered: Gathered) -> None:
@@ -271,26 +272,6 @@ class HttpProvider:
             failure.partial_text = self._http.redacted(gathered.text)
             return failure
         return gathered.truncated(failure.reason if failure else "the stream ended without a finish reason")
-
-
-def image_url(image: Image) -> str:
-    """Where a provider finds `image`: its address, or a URL that has it in it."""
-    if image.url is not None:
-        return image.url
-    return f"data:{image.media_type};base64,{b64encode(image.content).decode()}"
-
-
-def arguments_of(call: ToolCall, prompt: Prompt) -> JsonObject:
-    """What `call` asks with, for a protocol that sends it as an object; no text at all asks with nothing.
-
-    Raises:
-        DataError: it is no JSON object.
-    """
-    try:
-        return parse_object(call.arguments or "{}")
-    except JsonError as exc:
-        problem = f"the arguments of the call {call.call_id!r} of {call.name!r} that are {exc}"
-    raise DataError(f"prompt {prompt.prompt_id!r} has {problem}; this protocol takes a JSON object")
 
 
 def encoded(fields: Mapping[str, object], *, what: str) -> bytes:
