@@ -1,7 +1,8 @@
 """Answers kept in Redis, where any number of machines find them. Owns redis.
 
-Whatever the server does (gone, silent, slow, full, talking nonsense) is a miss. After three failures in a row
-calls pass it by at once, while a task in the background asks whether it is back.
+Whatever the server does (gone, silent, slow, full, talking nonsense) is a miss. One that fails three times in
+a row, or over a third of the time, is out: calls pass it by at once, while a task in the background asks
+whether it is back.
 """
 
 import asyncio
@@ -32,7 +33,8 @@ PREFIX = f"workbench:answers:{SCHEMA_VERSION}:"
 _DAYS_S = 86_400.0
 _LARGEST_BYTES = 2**20
 _LONGEST_HEAD_BYTES = 16
-_N_FAILURES = 3
+_A_FAILURE, _TOO_MUCH = 2, 6
+"""What a failure adds to the trouble, of which an answer takes one off, and what makes a server out."""
 _TROUBLE = (RedisError, OSError, ValueError, RecursionError)
 """The last two are what the parser makes of nonsense: numbers that are none, and lists without end."""
 
@@ -44,6 +46,8 @@ class RedisStore:
 
     Nothing is asked of the server before the first call. Which answers go when it is full is its own setting
     (`maxmemory-policy`); an answer of over 1 MiB is not kept.
+
+    `address` is where the server is, without user and password.
 
     Args:
         url: `redis://[[user]:password@]host[:port][/database]`; `rediss://` over TLS, `unix://` a socket.
@@ -66,25 +70,22 @@ class RedisStore:
             raise ConfigError("lifetime_s (1 ms or more), patience_s and retry_s must be positive numbers")
         self.statistics = Statistics()
         self.flights = Flights()
-        self._settings = connection_settings(url if isinstance(url, Secret) else Secret(url))
         self._lifetime_ms = int(lifetime_s * 1000)
         self._patience_s = patience_s
         self._retry_s = retry_s
-        self._n_failed_in_a_row = 0
+        self._trouble = 0
         self._asked_at = 0.0
         self._redis: Redis | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asking: asyncio.Task[None] | None = None
-
-    @property
-    def address(self) -> str:
-        """Where the server is, without the user and password."""
-        return address_of(self._settings)
+        self.address = "?"  # in a traceback that shows variables, where the URL is refused
+        self._settings = connection_settings(url if isinstance(url, Secret) else Secret(url))
+        self.address = address_of(self._settings)
 
     @property
     def is_out(self) -> bool:
-        """Whether calls pass by the server, since it failed three times in a row and is not back."""
-        return self._n_failed_in_a_row >= _N_FAILURES
+        """Whether calls pass by the server, since it failed too often and is not back."""
+        return self._trouble >= _TOO_MUCH
 
     def __repr__(self) -> str:
         return f"<RedisStore {self.address}{' (out)' if self.is_out else ''}>"
@@ -134,7 +135,7 @@ class RedisStore:
         except _TROUBLE as exc:
             self._note(exc)
             return None
-        self._n_failed_in_a_row = 0
+        self._trouble = max(0, self._trouble - 1)
         return done
 
     def _note(self, exc: Exception) -> None:
@@ -145,8 +146,8 @@ class RedisStore:
             exc, ResponseError
         ):  # refused, such as for want of room: the server is there, and quick
             return
-        self._n_failed_in_a_row += 1
-        if self._n_failed_in_a_row == _N_FAILURES:
+        was_out, self._trouble = self.is_out, min(_TOO_MUCH, self._trouble + _A_FAILURE)
+        if self.is_out and not was_out:
             self._asked_at = asyncio.get_running_loop().time()
             log.warning("cache at %s: %s; going on without it", self.address, type(exc).__name__)
 
@@ -157,11 +158,13 @@ class RedisStore:
             self._asking = loop.create_task(self._ask(redis))
 
     async def _ask(self, redis: Redis) -> None:
-        """Do what a call does, and let calls in again if that works."""
+        """Read and write as calls do, and let them in again if that works."""
         with suppress(*_TROUBLE):
             async with asyncio.timeout(self._patience_s):
                 await _get(redis, "", None)
-            self._n_failed_in_a_row = 0
+                with suppress(ResponseError):  # one that is full, or a replica, can still be read
+                    await redis.set(PREFIX, b"", px=1)
+            self._trouble = 0
             log.warning("cache at %s: back", self.address)
 
     def _connected(self) -> Redis:

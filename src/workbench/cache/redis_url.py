@@ -22,28 +22,13 @@ def connection_settings(url: Secret) -> dict[str, Any]:
     Raises:
         ConfigError: nothing of `url` is in it, for any part may be a password.
     """
-    with suppress(ValueError, TypeError):
-        _refuse_misread(url)
-        settings: dict[str, Any] = {**parse_url(url.get_secret_value())}
-        user, password = settings.pop("username", ""), Secret(settings.pop("password", ""))
-        settings |= {
-            "credential_provider": _Credentials(user, password) if password else None,
-            "max_connections": _N_CONNECTIONS,
-            "timeout": None,  # of waiting for a connection; `patience_s` is that of all together
-            "socket_timeout": None,
-            "socket_connect_timeout": None,
-            "retry": Retry(NoBackoff(), 0),
-            "protocol": 2,  # which every server speaks, and which takes no greeting
-            "driver_info": None,
-            "decode_responses": False,
-        }
-        # An option that there is none of is refused now, and not by the first call.
-        BlockingConnectionPool(**settings).make_connection()  # type: ignore[no-untyped-call] # the library's
-        return settings
-    raise ConfigError(
-        "the URL of the Redis is not one (it is not shown, for it may hold a password); "
-        "write redis://[[user]:password@]host[:port][/database], or rediss:// for TLS"
-    )
+    settings = _parsed(url)
+    if settings is None:
+        raise ConfigError(
+            "the URL of the Redis is not one (it is not shown, for it may hold a password); "
+            "write redis://[[user]:password@]host[:port][/database], or rediss:// for TLS"
+        )
+    return settings
 
 
 def address_of(settings: Mapping[str, Any]) -> str:
@@ -54,6 +39,29 @@ def address_of(settings: Mapping[str, Any]) -> str:
     """
     place = settings.get("path") or f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}"
     return f"{place}/{settings.get('db', 0)}"
+
+
+def _parsed(url: Secret) -> dict[str, Any] | None:
+    """None: it is no URL of a Redis. Raises nothing, since what it has at hand may be shown with an error."""
+    with suppress(ValueError, TypeError):
+        _refuse_misread(url)
+        settings: dict[str, Any] = {**parse_url(url.get_secret_value())}
+        user, password = settings.pop("username", ""), Secret(settings.pop("password", ""))
+        settings |= {
+            "credential_provider": _Credentials(user, password) if password else None,
+            "max_connections": _N_CONNECTIONS,
+            "timeout": None,  # of waiting for a connection: who asks limits the time of all together
+            "socket_timeout": None,
+            "socket_connect_timeout": None,
+            "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,  # which every server speaks, and which takes no greeting
+            "driver_info": None,
+            "decode_responses": False,
+        }
+        # An option that there is none of is refused now, and not by the first call.
+        BlockingConnectionPool(**settings).make_connection()  # type: ignore[no-untyped-call] # the library's
+        return settings
+    return None
 
 
 def _refuse_misread(url: Secret) -> None:
