@@ -16,6 +16,7 @@ from typing import Any
 
 from dialects import DIALECTS
 from wires import CALLS, LINKED, PNG, RESULTS, SCHEMA, TOOLS
+from workbench.catalog.models import SAME_MODELS
 from workbench.providers.registry import ENDPOINTS
 from workbench.settings import Settings
 from workbench.types import Completion, Decoding, Message, Prompt
@@ -282,11 +283,13 @@ def endpoint_table() -> str:
     rows = []
     for row in ENDPOINTS:
         notes = [f"`{old}` is `{new}`" if new else f"no `{old}`" for old, new in row.renamed.items()]
+        if row.name in SAME_MODELS:
+            notes.append(f"models and prices of `{SAME_MODELS[row.name]}`")
         key = "none" if row.key_var is None else f"`{row.key_var}`"
         key += ", may be unset" if row.is_key_optional else ""
         base_url = f"`{row.base_url}`" if row.base_url else "`WORKBENCH_SIMULATOR_URL`"
         rows.append([f"`{row.name}`", base_url, key, f"`{row.wire}`", ", ".join(notes)])
-    return _table(("name", "base URL", "key", "protocol", "fields called otherwise"), rows)
+    return _table(("name", "base URL", "key", "protocol", "what is special"), rows)
 
 
 def setting_table() -> str:

@@ -18,9 +18,10 @@ from workbench.catalog import (
     token_bound,
 )
 from workbench.catalog.check import check_rows
-from workbench.catalog.models import with_prices
+from workbench.catalog.models import SAME_MODELS, with_prices
 from workbench.catalog.table import package_file, read_rows, write_catalog
 from workbench.errors import ConfigError, DataError, StorageError
+from workbench.providers.registry import endpoint
 from workbench.types import Decoding, Image, Message, Prompt, Tool, ToolCall, Usage
 
 HEADER = "provider,model,input_usd_per_mtok,output_usd_per_mtok,context_tokens,source,date\n"
@@ -82,6 +83,31 @@ def test_a_missing_catalog_is_named(tmp_path: Path) -> None:
 def test_an_unknown_model_is_told_its_neighbours() -> None:
     with pytest.raises(ConfigError, match=r"no model 'openai/gpt-4o-mimi'.*did you mean openai/gpt-4o-mini"):
         default_catalog()["openai/gpt-4o-mimi"]
+
+
+@pytest.mark.parametrize(("alias", "listed"), sorted(SAME_MODELS.items()))
+def test_another_address_has_the_models_of_the_one_that_is_listed(alias: str, listed: str) -> None:
+    catalog = default_catalog()
+    specs = [spec for spec in catalog if spec.provider == listed]
+    assert specs
+    for spec in specs:
+        assert catalog[f"{alias}/{spec.model}"] == dataclasses.replace(spec, provider=alias)
+        assert catalog.callable_model(f"{alias}/{spec.model}").price_on() == spec.price_on()
+    assert {endpoint(alias).key_var} == {endpoint(listed).key_var}
+
+
+def test_a_misspelt_model_of_another_address_is_refused() -> None:
+    catalog = default_catalog()
+    assert "openai-responses/gpt-4o-mini" in catalog
+    assert "openai-responses/gpt-4o-mimi" not in catalog
+    with pytest.raises(ConfigError, match="openai/gpt-4o-mini"):
+        catalog.callable_model("openai-responses/gpt-4o-mimi")
+
+
+def test_a_row_of_its_own_stands_for_another_address() -> None:
+    own = Catalog([ModelSpec("openai", "m", PRICE, 8000), ModelSpec("openai-responses", "m", None, 9000)])
+    assert own["openai-responses/m"].context_tokens == 9000
+    assert own["openai/m"].context_tokens == 8000
 
 
 def test_of_two_catalogs_the_second_is_right() -> None:

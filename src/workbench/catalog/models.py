@@ -22,6 +22,9 @@ CAPABILITIES = (
 )
 """What a model can be said to do, in the words of a catalog file."""
 
+SAME_MODELS = {"openai-responses": "openai", "gemini": "google"}
+"""Providers that are another address of a listed one: its models, under the same names, at its prices."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -93,7 +96,10 @@ class ModelSpec:
 
 
 class Catalog:
-    """Models by `provider/model`; a later one replaces an earlier one of the same name."""
+    """Models by `provider/model`; a later one replaces an earlier one of the same name.
+
+    A model of a provider in `SAME_MODELS` that is not listed itself is found as the other provider's.
+    """
 
     def __init__(self, models: Iterable[ModelSpec]) -> None:
         self._models = {spec.model_id: spec for spec in models}
@@ -111,15 +117,21 @@ class Catalog:
         Raises:
             ConfigError: there is none; the message names the nearest that exist.
         """
-        if model_id not in self._models:
+        spec = self.get(model_id)
+        if spec is None:
             near = difflib.get_close_matches(model_id, self._models, n=3, cutoff=0.3)
             hint = f"; did you mean {', '.join(near)}?" if near else ""
             raise ConfigError(f"no model {model_id!r} in the catalog{hint}")
-        return self._models[model_id]
+        return spec
 
     def get(self, model_id: str) -> ModelSpec | None:
         """The model of this id; None if it is not listed."""
-        return self._models.get(model_id)
+        spec = self._models.get(model_id)
+        if spec is not None:
+            return spec
+        provider, _, model = model_id.partition("/")
+        listed = self._models.get(f"{SAME_MODELS.get(provider)}/{model}")
+        return None if listed is None else replace(listed, provider=provider)
 
     def price(self, model_id: str, *, on: date) -> Price | None:
         """What a call of a model on a day is billed at; None: the model has no price.
@@ -141,10 +153,11 @@ class Catalog:
         provider, _, model = model_id.partition("/")
         if not provider or not model:
             raise ConfigError(f"{model_id!r} is no model id; one is provider/model, as in openai/gpt-4o-mini")
-        return self[model_id] if provider in self._providers else ModelSpec(provider, model)
+        is_listed = not self._providers.isdisjoint({provider, SAME_MODELS.get(provider, provider)})
+        return self[model_id] if is_listed else ModelSpec(provider, model)
 
     def __contains__(self, model_id: object) -> bool:
-        return model_id in self._models
+        return isinstance(model_id, str) and self.get(model_id) is not None
 
     def __or__(self, other: "Catalog") -> "Catalog":
         """Both catalogs; where they disagree, `other` is right.
