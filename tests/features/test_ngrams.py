@@ -1,10 +1,11 @@
-"""Features: what a prompt becomes, how long that takes at worst, and what it does not depend on."""
+"""Hashed n-grams: what a prompt becomes, how long that takes at worst, and what it does not depend on."""
 
 import time
 
 import numpy as np
 import pytest
-from sklearn.feature_extraction.text import TfidfTransformer
+from scipy.sparse import csr_array
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.utils import murmurhash3_32
 
 from workbench.features import (
@@ -39,7 +40,19 @@ def test_buckets_are_those_of_murmurhash_in_every_process() -> None:
     chars = [abs(murmurhash3_32(gram)) % config.n_char_buckets for gram in (b" po", b"poe", b"oem", b"em ")]
     found = set(hashed(["poem sea"]).indices)
     assert found >= {*words, *(config.n_word_buckets + bucket for bucket in chars)}
-    assert FEATURES_VERSION == "hashed-ngrams-1", "another cut or hash of the text needs another version"
+    assert FEATURES_VERSION == "prompt-features-2", "another cut or hash of the text needs another version"
+
+
+def test_characters_hashed_word_by_word_are_those_that_scikit_learn_hashes_text_by_text() -> None:
+    config = FeatureConfig(n_word_buckets=2**10)
+    texts = [*TEXTS, "a\tA  b\u3000\u03a3\u03a3 don't", "\u4e2d\u6587 \u4e2d\u6587\u7684", ""]
+    chars = HashingVectorizer(
+        analyzer="char_wb", ngram_range=config.char_ngrams, n_features=config.n_char_buckets
+    )
+    expected = csr_array(chars.transform(texts)).toarray()
+    found = hashed(texts, config).toarray()[:, config.n_word_buckets :]
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    assert np.allclose(np.divide(found, lengths, out=found, where=lengths > 0), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

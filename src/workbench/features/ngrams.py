@@ -1,27 +1,29 @@
-"""Prompt text to numbers: hashed word and character n-grams, without a vocabulary, a model or a download.
+"""Hashed word and character n-grams of a prompt, without a vocabulary, a model or a download.
 
-Hashing needs no fit, so the features of a prompt depend on its text and the configuration alone. Their
-meaning is frozen by `FEATURES_VERSION`: what was trained on one version must not be used with another.
+Hashing needs no fit, so the n-grams of a prompt depend on its text and the configuration alone.
+
+Dimensions: N prompts, D buckets, U different words of the prompts.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
 from sklearn.feature_extraction.text import HashingVectorizer
 
-FEATURES_VERSION = "hashed-ngrams-1"
-
 
 @dataclass(frozen=True, slots=True)
 class FeatureConfig:
-    """How a prompt is cut into n-grams, and into how many buckets D they are hashed.
+    """How a prompt is cut into n-grams, into how many buckets D they are hashed, and who embeds it.
 
     Of a prompt longer than `max_chars` the first three quarters of that length and the last quarter are
-    read: the instruction stands at either end, and the time of a decision stays bounded.
+    read: the instruction stands at either end, and the time of a decision stays bounded. `embedding` is None
+    for none, "minilm" for the sentence embedding that comes as an extra, or the `provider/model` of vectors
+    that were put into the embedding store ahead of time.
     """
 
     n_word_buckets: int = 2**17
@@ -30,6 +32,7 @@ class FeatureConfig:
     char_ngrams: tuple[int, int] = (3, 4)
     char_weight: float = 1.0
     max_chars: int = 8_000
+    embedding: str | None = None
 
     @property
     def n_features(self) -> int:
@@ -46,10 +49,11 @@ def hashed(texts: Sequence[str], config: FeatureConfig | None = None) -> csr_arr
     config = config or FeatureConfig()
     if not texts:
         return csr_array(np.zeros((0, config.n_features), dtype=np.float32))
-    clipped = [_encodable(clip(text, config.max_chars)) for text in texts]
+    clipped = [encodable(clip(text, config.max_chars)) for text in texts]
     words, chars = _vectorizers(config)
-    rows = hstack([words.transform(clipped), config.char_weight * chars.transform(clipped)], format="csr")
-    return normalised(csr_array(rows, dtype=np.float32))
+    char_rows = config.char_weight * normalised(_char_ngrams(clipped, chars))
+    rows = csr_array(hstack([words.transform(clipped), char_rows], format="csr"), dtype=np.float32)
+    return normalised(rows)
 
 
 def clip(text: str, max_chars: int) -> str:
@@ -66,7 +70,8 @@ def clip(text: str, max_chars: int) -> str:
 
 def normalised(rows: csr_array) -> csr_array:
     """[N, D] with rows of length 1; rows of zeros stay so."""
-    norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1), dtype=np.float64)).ravel()
+    squares = csr_array((rows.data**2, rows.indices, rows.indptr), shape=rows.shape)
+    norms = np.sqrt(squares @ np.ones(rows.shape[1]))
     scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
     data = rows.data * np.repeat(scale, np.diff(rows.indptr)).astype(rows.dtype)
     return csr_array((data, rows.indices, rows.indptr), shape=rows.shape)
@@ -104,9 +109,28 @@ def positions(rows: csr_array, *, min_prompts: int) -> NDArray[np.int64]:
     return np.where(is_kept, np.cumsum(is_kept) - 1, -1)
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """`text` with lone surrogates, as cut JSON has them, replaced: they have no bytes to hash."""
     return text.encode(errors="replace").decode()
+
+
+def _char_ngrams(texts: Sequence[str], chars: HashingVectorizer) -> csr_array:
+    """[N, buckets] signed counts: those of each different word, hashed once, times how often it is there.
+
+    Character n-grams do not cross white space, and prompts share most of their words.
+    """
+    number: dict[str, int] = {}
+    spoken = [[number.setdefault(word, len(number)) for word in text.lower().split()] for text in texts]
+    if not number:
+        return csr_array((len(texts), chars.n_features), dtype=np.float32)
+    starts = np.append(0, np.cumsum([len(words) for words in spoken]))
+    columns = np.fromiter(chain.from_iterable(spoken), dtype=np.int64, count=int(starts[-1]))
+    counts = csr_array(
+        (np.ones(len(columns), dtype=np.float32), columns, starts), shape=(len(texts), len(number))
+    )
+    rows = csr_array(counts @ csr_array(chars.transform(list(number))))
+    rows.sort_indices()
+    return rows
 
 
 @lru_cache(maxsize=8)
@@ -118,6 +142,10 @@ def _vectorizers(config: FeatureConfig) -> tuple[HashingVectorizer, HashingVecto
         dtype=np.float32,
     )
     chars = HashingVectorizer(
-        analyzer="char_wb", ngram_range=config.char_ngrams, n_features=config.n_char_buckets, dtype=np.float32
+        analyzer="char_wb",
+        ngram_range=config.char_ngrams,
+        n_features=config.n_char_buckets,
+        norm=None,
+        dtype=np.float32,
     )
     return words, chars
