@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 from workbench.errors import ConfigError
@@ -72,6 +72,11 @@ def masked(text: str) -> str:
         if len(key) >= SHORTEST_KEY:
             text = text.replace(key.get_secret_value(), MASK)
     return _VALUE.sub(rf"\g<before>{MASK}", text)
+
+
+def all_masked(texts: Sequence[str]) -> list[str]:
+    """Each of `texts` as `masked` gives it, at the price of one: keys are looked up once. NUL is dropped."""
+    return masked("\0".join(text.replace("\0", "") for text in texts)).split("\0") if texts else []
 
 
 class StreamMask:

@@ -2,12 +2,14 @@
 
 | question | module |
 |---|---|
-| which models and accounts there are | `client`, `accounts`, `key_file` |
+| which models and accounts there are | `client`, `accounts` |
+| where keys are | `key_sources`, `key_ring`, `key_file` |
 | how many calls at once, and how fast | `limits`, `slots`, `rate` |
 | what becomes of one call | `call`: its candidates; `visit`: one candidate; `request`: one request |
 | whether a model of an account may be asked now | `channel`, `breaker` |
 | when it is asked again | `retry`, `hedge` |
-| what it cost | `ledger`, `ledger_table` |
+| what it cost | `bill`, `ledger`, `ledger_table` |
+| who is told of it | `events`, `event_log`, `spans` |
 
 Retries. There is one layer of them, here. A retryable failure is tried again after a random part of an
 exponential backoff, or after what the provider asked for (`Retry-After`, plus up to a fifth), and never
@@ -32,6 +34,7 @@ from workbench.client.accounts import Account, accounts_of
 from workbench.client.breaker import Breaker
 from workbench.client.channel import ChannelKey
 from workbench.client.client import DECODING, Client, connect
+from workbench.client.events import Event, Observer, configure_events, configure_spans
 from workbench.client.ledger import Ledger, Totals
 from workbench.client.limits import Limits
 from workbench.client.retry import wait_before_retry_s
@@ -42,10 +45,14 @@ __all__ = [
     "Breaker",
     "ChannelKey",
     "Client",
+    "Event",
     "Ledger",
     "Limits",
+    "Observer",
     "Totals",
     "accounts_of",
+    "configure_events",
+    "configure_spans",
     "connect",
     "wait_before_retry_s",
 ]

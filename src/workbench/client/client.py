@@ -13,7 +13,7 @@ from workbench.client.accounts import Account, accounts_of
 from workbench.client.breaker import Breaker
 from workbench.client.call import Call
 from workbench.client.channel import AccountInUse, Channel, ChannelKey
-from workbench.client.events import Observer, all_of, watch
+from workbench.client.events import Observer, all_of, configure_events, watch
 from workbench.client.ledger import Ledger
 from workbench.client.limits import LIMITS, Limits, most_at_once
 from workbench.client.slots import FairSlots
@@ -227,6 +227,11 @@ def connect(
     Raises:
         ConfigError: an unknown provider or model, or a key that is not set.
     """
+    from workbench.settings import Settings  # here, as it takes as long to import as httpx
+
+    settings = Settings()
+    if settings.log is not None:
+        configure_events(with_content=settings.show_content)
     connected = list(providers)
     known = {one.provider.name if isinstance(one, Account) else one.name for one in connected}
     model_ids = tuple(model_ids)

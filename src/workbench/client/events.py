@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TextIO
 
 from workbench.client.breaker import State
 from workbench.client.channel import Channel, ChannelKey
-from workbench.errors import WorkbenchError
+from workbench.errors import MissingExtraError, WorkbenchError
 from workbench.providers.base import Provider
 from workbench.types import Attempt, Completion, Decoding, Prompt
+
+if TYPE_CHECKING:  # an extra
+    from opentelemetry.trace import TracerProvider
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ Event = (
 )
 Observer = Callable[[Event], object]
 
+_EVENT_LOG, _SPANS = "event log", "spans"
 _everywhere: dict[str, Observer] = {}
 
 
@@ -159,3 +163,49 @@ def watch(channel: Channel, observer: Observer) -> None:
     channel.breaker.on_change = lambda state: observer(BreakerChanged(key, state))
     channel.rate.on_learned = lambda kind, limit: observer(LimitLearned(key, kind, limit))
     channel.slots.on_refused = lambda limit: observer(LimitLearned(key, "concurrency", limit))
+
+
+def configure_events(*, stream: TextIO | None = None, with_content: bool = False) -> None:
+    """Write the events of every client that is made from now on as JSON lines; the last call holds.
+
+    Only the logger `workbench` is configured. `WORKBENCH_LOG=json` does the same for clients of `connect`.
+
+    Args:
+        stream: where to; None: standard error.
+        with_content: prompts and answers too, with keys masked.
+    """
+    from workbench.client import event_log  # here, as structlog takes as long to import as httpx
+
+    event_log.start(stream)
+    observe_everywhere(_EVENT_LOG, event_log.EventLog(with_content=with_content))
+
+
+def stop_events() -> None:
+    """Undo `configure_events`; clients that were made before write to the logger on, if anything reads it."""
+    if _EVENT_LOG in _everywhere:
+        from workbench.client import event_log  # as above
+
+        event_log.stop()
+        observe_everywhere(_EVENT_LOG, None)
+
+
+def configure_spans(provider: "TracerProvider | None" = None, *, with_content: bool = False) -> None:
+    """Make OpenTelemetry spans of the calls of every client that is made from now on.
+
+    Args:
+        provider: where they go; None: the tracer provider that the process has set.
+        with_content: prompts and answers too, with keys masked.
+
+    Raises:
+        MissingExtraError: OpenTelemetry is not installed.
+    """
+    try:
+        from workbench.client.spans import Spans  # an extra
+    except ModuleNotFoundError as exc:
+        raise MissingExtraError("tracing", "making spans of calls") from exc
+    observe_everywhere(_SPANS, Spans(provider, with_content=with_content))
+
+
+def stop_spans() -> None:
+    """Undo `configure_spans`; clients that were made before make spans on."""
+    observe_everywhere(_SPANS, None)
