@@ -88,7 +88,9 @@ async def test_an_answer_of_over_a_mebibyte_is_not_kept(store: RedisStore) -> No
 
 
 @pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
-async def test_a_full_server_forgets_or_refuses_as_it_is_set_to(tmp_path: Path, policy: str) -> None:
+async def test_a_full_server_forgets_or_refuses_as_it_is_set_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, policy: str
+) -> None:
     options = {"maxmemory": "4mb", "maxmemory-policy": policy}
     with serving(tmp_path, **options) as server:
         store = RedisStore(server.url, patience_s=5.0)
@@ -98,7 +100,9 @@ async def test_a_full_server_forgets_or_refuses_as_it_is_set_to(tmp_path: Path, 
         await store.aclose()
     assert newest == b"x" * 60_000
     assert (store.statistics.n_failures > 10) == (policy == "noeviction")
-    assert not store.is_out
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    refusal = f"cache at 127.0.0.1:{server.port}/0 refuses: OutOfMemoryError"
+    assert (said, store.is_out) == ([refusal] if policy == "noeviction" else [], False)
 
 
 async def test_a_server_that_wants_a_password_is_given_it(tmp_path: Path) -> None:

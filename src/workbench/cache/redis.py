@@ -74,6 +74,7 @@ class RedisStore:
         self._patience_s = patience_s
         self._retry_s = retry_s
         self._trouble = 0
+        self._refusals: set[str] = set()
         self._asked_at = 0.0
         self._redis: Redis | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -141,15 +142,20 @@ class RedisStore:
     def _note(self, exc: Exception) -> None:
         # Only the class of the error is written: its text may hold whatever the other side sent.
         self.statistics.n_failures += 1
-        log.info("cache at %s: %s", self.address, type(exc).__name__)
-        if isinstance(
-            exc, ResponseError
-        ):  # refused, such as for want of room: the server is there, and quick
+        error = type(exc).__name__
+        if isinstance(exc, ResponseError):  # such as for want of room or rights: the server is there
+            self._say_refused(error)
             return
+        log.info("cache at %s: %s", self.address, error)
         was_out, self._trouble = self.is_out, min(_TOO_MUCH, self._trouble + _A_FAILURE)
         if self.is_out and not was_out:
             self._asked_at = asyncio.get_running_loop().time()
-            log.warning("cache at %s: %s; going on without it", self.address, type(exc).__name__)
+            log.warning("cache at %s: %s; going on without it", self.address, error)
+
+    def _say_refused(self, error: str) -> None:
+        level = logging.INFO if error in self._refusals else logging.WARNING
+        self._refusals.add(error)
+        log.log(level, "cache at %s refuses: %s", self.address, error)
 
     def _ask_in_the_background(self, redis: Redis) -> None:
         loop = asyncio.get_running_loop()
