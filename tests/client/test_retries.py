@@ -1,14 +1,19 @@
 """Retries: which failures are tried again, how often, and after what wait."""
 
+import asyncio
+import math
 import random
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from calling import COST_USD, PROMPT, client_of, failure, serving
-from faults import BAD_BODIES, REFUSALS, TEXT, TRANSIENT, error
+from faults import BAD_BODIES, REFUSALS, TEXT, TRANSIENT, FaultServer, Step, answer, error, response
 from workbench import errors
 from workbench.client import Limits, wait_before_retry_s
+from workbench.client.retry import MOST_REQUESTS
+from workbench.types import Completion, Prompt
 
 pytestmark = pytest.mark.anyio
 
@@ -96,3 +101,56 @@ async def test_a_server_that_keeps_failing_is_not_worth_retries() -> None:
         for _ in range(20):
             await failure(client)
     assert len(server.requests) <= 20 + 5
+
+
+class PushesBack:
+    """Refuses one prompt `n_times`, each time when another was answered since; answers all others."""
+
+    def __init__(self, status: str, *, n_times: float) -> None:
+        self.server: FaultServer | None = None
+        self._status, self._n_left = status, n_times
+        self._n_others = self._n_seen = 0
+
+    def __call__(self) -> Iterator[Step]:
+        assert self.server is not None
+        if PROMPT.text in str(self.server.requests[-1].body) and self._n_left > 0:
+            self._n_left -= 1
+            while self._n_others == self._n_seen:
+                yield 0.001
+            self._n_seen = self._n_others
+            yield response(b"{}", status=self._status, retry_after_ms="2")
+        else:
+            yield response(answer())
+            self._n_others += 1
+
+
+async def end_of_a_call_beside_others(script: PushesBack) -> Completion | BaseException:
+    """What becomes of a call while others of the same client come and go."""
+    async with serving(script) as [server], client_of(server) as client:
+        script.server = server
+        call = asyncio.create_task(client.complete("one/small", PROMPT))
+        while not call.done():
+            await client.complete("one/small", Prompt("p2", "Another."))
+        return (await asyncio.gather(call, return_exceptions=True))[0]
+
+
+@pytest.mark.parametrize("status", ["429 Too Many", "503 Busy"])
+async def test_a_refusal_while_others_are_answered_costs_no_attempt(status: str) -> None:
+    end = await end_of_a_call_beside_others(PushesBack(status, n_times=6))
+    assert isinstance(end, Completion)
+    assert len(end.attempts) == 7
+
+
+async def test_a_call_is_not_pushed_back_for_ever() -> None:
+    end = await end_of_a_call_beside_others(PushesBack("429 Too Many", n_times=math.inf))
+    assert isinstance(end, errors.RateLimitError)
+    assert end.attempts == MOST_REQUESTS
+
+
+@pytest.mark.parametrize("status", ["429 Too Many", "503 Busy"])
+async def test_a_crowd_that_is_refused_to_the_last_has_three_attempts_a_call(status: str) -> None:
+    async with serving(error(status, retry_after_ms="5")) as [server], client_of(server) as client:
+        calls = [client.complete("one/small", PROMPT) for _ in range(12)]
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(end, errors.ProviderError) for end in ends)
+    assert len(server.requests) <= 3 * 12

@@ -9,6 +9,7 @@ from calling import CATALOG, PROMPT, client_of, serving
 from faults import Step, answer, response
 from workbench.client import Limits
 from workbench.client.slots import AdaptiveSlots, FairSlots
+from workbench.providers.trouble import Gate, Trouble
 
 pytestmark = pytest.mark.anyio
 
@@ -34,50 +35,105 @@ class Busy:
             self.n_under_way -= 1
 
 
-async def test_a_client_finds_out_how_many_requests_a_server_takes() -> None:
+@pytest.mark.parametrize("concurrency", [16, 64])
+async def test_a_client_finds_out_how_many_requests_a_server_takes(concurrency: int) -> None:
     """After the first half it neither asks for much more than the server takes, nor for much less."""
-    n_calls, busy = 240, Busy(8, seconds=0.03)
-    limits = Limits(concurrency=32, deadline_s=30.0, backoff_s=0.02)
+    n_calls, busy = 240, Busy(8, seconds=0.02)
+    limits = Limits(concurrency=concurrency, deadline_s=30.0)
     async with serving(busy) as [server], client_of(server, limits=limits) as client:
         await asyncio.gather(*(client.complete("one/small", PROMPT) for _ in range(n_calls)))
-    settled = busy.high_water[n_calls // 2 :]
+    settled = busy.high_water[len(busy.high_water) // 2 :]
     assert max(settled) <= 10
     assert min(max(settled[begin : begin + 20]) for begin in range(len(settled) - 20)) >= 0.8 * 8
-    assert len(busy.high_water) <= 1.3 * n_calls
+    assert len(busy.high_water) <= 1.1 * n_calls + concurrency
+
+
+async def test_no_answer_is_lost_where_a_crowd_meets_a_limit_that_nobody_told() -> None:
+    """40 requests a second, one at a time, are taken; most calls of the crowd are refused several times."""
+    gate, trouble = Gate(), Trouble(requests_per_minute=2_400.0)
+
+    def limited() -> list[bytes]:
+        refusal = gate.refusal(trouble, "")
+        if refusal is None:
+            return [response(answer())]
+        return [response(b"{}", status="429 No", retry_after_ms=str(1e3 * (refusal.retry_after_s or 0.0)))]
+
+    limits = Limits(concurrency=32, deadline_s=10.0)
+    async with serving(limited) as [server], client_of(server, limits=limits) as client:
+        answers = await asyncio.gather(*(client.complete("one/small", PROMPT) for _ in range(70)))
+    assert len(answers) == 70
+    assert len(server.requests) <= 3 * 70
+
+
+async def filled(n_slots: int) -> tuple[AdaptiveSlots, list[int]]:
+    """All of `n_slots` slots taken, and their tickets."""
+    slots = AdaptiveSlots(n_slots)
+    return slots, [await slots.acquire() for _ in range(n_slots)]
+
+
+def answered(slots: AdaptiveSlots, *, until: float) -> int:
+    """How many answers to full slots it takes until the limit is `until`."""
+    n_answers = 0
+    while slots.limit < until:
+        slots.answer()
+        n_answers += 1
+    return n_answers
 
 
 async def test_a_burst_settles_at_what_was_accepted_of_it() -> None:
-    slots = AdaptiveSlots(32)
-    for _ in range(32):
-        await slots.acquire()
-    sent_in = slots.round
-    for _ in range(24):
-        slots.refuse(sent_in)
-        slots.release()
+    slots, tickets = await filled(32)
+    for ticket in tickets[8:]:
+        slots.refuse(ticket)
+        slots.release(ticket)
     assert slots.limit == 8.0
 
 
-async def test_one_refusal_takes_a_few_slots_and_answers_bring_them_back() -> None:
-    slots = AdaptiveSlots(10)
-    for _ in range(10):
+async def test_a_burst_is_one_refusal_where_all_of_it_was_one_too_many() -> None:
+    slots, tickets = await filled(100)
+    for ticket in tickets[98:]:
+        slots.refuse(ticket)
+    assert slots.limit == pytest.approx(90.0)
+
+
+async def test_the_limit_that_was_met_is_approached_more_slowly_each_time() -> None:
+    slots, tickets = await filled(9)
+    n_answers = []
+    for _ in range(3):
+        slots.refuse(tickets[-1])
+        assert slots.limit == pytest.approx(8.0, abs=0.2)
+        slots.release(tickets.pop())
+        n_answers.append(answered(slots, until=9.0))
+        tickets.append(await slots.acquire())
+    assert [n / 64 for n in n_answers] == pytest.approx([1.0, 2.0, 4.0], rel=0.15)
+
+
+async def test_a_limit_that_was_raised_is_followed_a_slot_a_round() -> None:
+    slots, tickets = await filled(20)
+    for ticket in tickets[8:]:
+        slots.refuse(ticket)
+        slots.release(ticket)
+    answered(slots, until=9.0)
+    while slots.n_held < 9:
         await slots.acquire()
-    slots.refuse(slots.round)
-    assert slots.limit == pytest.approx(8.5)
-    for _ in range(20):
-        slots.answer()
-    assert slots.limit == 10.0
+    assert answered(slots, until=9.999) <= 10
+
+
+async def test_a_refusal_of_the_only_request_says_nothing_of_how_many_there_may_be() -> None:
+    slots, tickets = await filled(10)
+    for ticket in tickets[:-1]:
+        slots.release(ticket)
+    slots.refuse(tickets[-1])
+    assert slots.limit == pytest.approx(9.0)
 
 
 async def test_answers_to_a_few_requests_say_nothing_of_room_for_more() -> None:
-    slots = AdaptiveSlots(10)
-    for _ in range(10):
-        await slots.acquire()
-    slots.refuse(slots.round)
-    for _ in range(8):
-        slots.release()
-    for _ in range(20):
+    slots, tickets = await filled(10)
+    slots.refuse(tickets[-1])
+    for ticket in tickets[:8]:
+        slots.release(ticket)
+    for _ in range(200):
         slots.answer()
-    assert slots.limit == pytest.approx(8.5)
+    assert slots.limit == pytest.approx(9.0)
 
 
 async def test_models_take_turns_when_slots_are_few() -> None:
@@ -108,19 +164,29 @@ async def test_a_slow_arm_does_not_keep_a_fast_one_waiting() -> None:
         await asyncio.wait(slow)
 
 
-@pytest.mark.parametrize("kind", ["fair", "adaptive"])
-async def test_cancelled_waiters_lose_no_slot(kind: str) -> None:
-    slots = FairSlots(1) if kind == "fair" else AdaptiveSlots(1)
-    group = ("one",) if kind == "fair" else ()
-    await slots.acquire(*group)
-    waiting = [asyncio.create_task(slots.acquire(*group)) for _ in range(5)]
+async def test_cancelled_waiters_lose_no_fair_slot() -> None:
+    slots = FairSlots(1)
+    await slots.acquire("one")
+    waiting = [asyncio.create_task(slots.acquire("one")) for _ in range(5)]
     await asyncio.sleep(0)
-    slots.release(*group)  # the first waiter has the slot now, and is cancelled with the others
+    slots.release("one")  # the first waiter has the slot now, and is cancelled with the others
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
     async with asyncio.timeout(1.0):
-        await slots.acquire(*group)
+        await slots.acquire("one")
+
+
+async def test_cancelled_waiters_lose_no_adaptive_slot() -> None:
+    slots, [ticket] = await filled(1)
+    waiting = [asyncio.create_task(slots.acquire()) for _ in range(5)]
+    await asyncio.sleep(0)
+    slots.release(ticket)  # the first waiter has the slot now, and is cancelled with the others
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    async with asyncio.timeout(1.0):
+        await slots.acquire()
 
 
 async def test_a_storm_of_cancellations_leaves_nothing_behind() -> None:

@@ -14,7 +14,7 @@ from workbench.client.events import AttemptFinished, Observer
 from workbench.client.ledger import Ledger
 from workbench.client.limits import Limits
 from workbench.client.request import Request
-from workbench.client.retry import is_outage
+from workbench.client.retry import is_outage, is_push_back
 from workbench.client.visit import Target, Visit
 from workbench.errors import ProviderError
 from workbench.types import Attempt, Completion, Decoding, Prompt, Usage
@@ -94,7 +94,7 @@ class Bill:
             for reservation in reservations:
                 reservation.release()
             n_used = 0 if usage is None else usage.input_tokens + usage.output_tokens
-            channel.release(request.n_tokens, n_used=n_used, was_heard=request.was_heard)
+            channel.release(request.ticket, request.n_tokens, n_used=n_used, was_heard=request.was_heard)
 
     def priced(self, completion: Completion, attempt: Attempt) -> Completion:
         """`completion`, of `attempt`, with the cost of all attempts, and the time since the first of them.
@@ -115,12 +115,19 @@ class Bill:
     def _failed(self, visit: Visit, request: Request, failure: ProviderError) -> None:
         failure.attempts = visit.n_attempts
         failure.cost_usd = self.total_usd
-        rest_s = self._caller.limits.backoff_s if len(visit.target.channels) > 1 else 0.0
-        request.channel.fail(failure, sent_in=request.sent_in, rest_s=rest_s)
+        channel = request.channel
+        if not (is_push_back(failure) and self._is_pushed_back(visit, request, failure)):
+            channel.fail(failure)
         if request.first_token_s is None:
-            visit.failed(request.channel, failure)
+            visit.failed(channel, failure)
         elif is_outage(failure):
-            request.channel.breaker.fail()  # the visit ended with the first text
+            channel.breaker.fail()  # the visit ended with the first text
+
+    def _is_pushed_back(self, visit: Visit, request: Request, failure: ProviderError) -> bool:
+        is_free = visit.pushed_back(request.channel, request.ticket)
+        rest_s = self._caller.limits.backoff_s if len(visit.target.channels) > 1 else 0.0
+        request.channel.push_back(failure, request.ticket, rest_s=rest_s)
+        return is_free
 
     def _finished(self, request: Request, failure: BaseException | None) -> None:
         if self._tell is not None:

@@ -19,7 +19,7 @@ from workbench.client.events import (
 )
 from workbench.client.hedge import first_of_two
 from workbench.client.request import Request, heard_by
-from workbench.client.retry import is_outage, wait_before_retry_s
+from workbench.client.retry import MOST_REQUESTS, is_outage, wait_before_retry_s
 from workbench.client.visit import Target, Visit, rules_out
 from workbench.errors import (
     AllProvidersFailedError,
@@ -116,8 +116,8 @@ class Call:
             return await send(visit)
         except ProviderError as exc:
             failed = exc
-        # Another account is asked beside the attempts that one account is worth.
-        most = self._caller.limits.max_attempts + len(visit.target.channels) - 1
+        # Another account is asked beside the requests that one account is worth; `_wait_s` counts those.
+        most = max(MOST_REQUESTS, self._caller.limits.max_attempts) + len(visit.target.channels) - 1
         try:
             async for attempt in stamina.retry_context(
                 on=lambda exc: self._wait_s(visit, exc), attempts=most, timeout=None
@@ -144,7 +144,9 @@ class Call:
             return False
         if is_outage(exc) and not any(channel.retries.allows for channel in visit.verdicts):
             return False
-        wait_s = wait_before_retry_s(exc, self._caller.limits, self._caller.rng)
+        wait_s = wait_before_retry_s(
+            exc, self._caller.limits, self._caller.rng, n_pushed_back=visit.n_pushed_back
+        )
         if wait_s is None or visit.limit is None or time.monotonic() + wait_s >= visit.limit:
             return False
         if self._tell is not None:
@@ -211,15 +213,15 @@ class Call:
         channel = visit.enter()
         n_tokens = self._token_bound() if channel.counts_tokens else 0
         if self._deadline is None:
-            sent_in = await channel.admit(n_tokens)
+            ticket = await channel.admit(n_tokens)
         else:
-            sent_in = await self._admitted_in_time(visit, channel, n_tokens)
+            ticket = await self._admitted_in_time(visit, channel, n_tokens)
         now = time.monotonic()
         if self._deadline is None:
             self._deadline = now + self._caller.limits.deadline_s
         if visit.limit is None:
             visit.limit = now + (self._deadline - now) / visit.n_left
-        return Request(channel, visit.limit, n_tokens, sent_in, started_s=now)
+        return Request(channel, visit.limit, n_tokens, ticket, started_s=now)
 
     async def _admitted_in_time(self, visit: Visit, channel: Channel, n_tokens: int) -> int:
         limit = visit.limit or self._deadline or 0.0

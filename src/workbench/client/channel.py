@@ -9,7 +9,7 @@ from workbench.client.accounts import Account
 from workbench.client.breaker import Breaker
 from workbench.client.limits import Limits
 from workbench.client.rate import RateLimit
-from workbench.client.retry import RetryBudget, is_outage
+from workbench.client.retry import RetryBudget, is_outage, is_push_back
 from workbench.client.slots import AdaptiveSlots
 from workbench.errors import AuthError, ProviderError, QuotaExceededError, RateLimitError
 
@@ -50,6 +50,7 @@ class Channel:
         self.retries = RetryBudget()
         self.slots = AdaptiveSlots(limits.concurrency)
         self.rate = RateLimit()
+        self.n_answered = 0
         self._patience_s = limits.deadline_s
         self._ready_at = 0.0
 
@@ -67,7 +68,11 @@ class Channel:
     @property
     def is_resting(self) -> bool:
         """Whether it was told to wait."""
-        return self._ready_at > time.monotonic()
+        return self._rest_s > 0.0
+
+    @property
+    def _rest_s(self) -> float:
+        return self._ready_at - time.monotonic()
 
     @property
     def counts_tokens(self) -> bool:
@@ -80,35 +85,42 @@ class Channel:
         What would take longer than a call may take is not waited for: the server has its say.
 
         Returns:
-            The round of `AdaptiveSlots` in which the request is sent.
+            The ticket of its slot.
         """
-        rest_s = self._ready_at - time.monotonic()
-        if 0.0 < rest_s <= self._patience_s:
-            await asyncio.sleep(rest_s)
+        await self._rest()
         await self.account.rate.reserve(n_tokens)
         try:
-            await self._reserve(n_tokens)
+            ticket = await self._reserve(n_tokens)
         except asyncio.CancelledError:
             self.account.rate.settle(n_tokens, 0)
             raise
         self.account.n_under_way += 1
-        return self.slots.round
+        return ticket
 
-    async def _reserve(self, n_tokens: int) -> None:
+    async def _reserve(self, n_tokens: int) -> int:
         await self.rate.reserve(n_tokens, patience_s=self._patience_s)
         try:
-            await self.slots.acquire()
+            ticket = await self.slots.acquire()
+            while 0.0 < self._rest_s <= self._patience_s:  # told while it waited
+                self.slots.release(ticket)
+                await self._rest()
+                ticket = await self.slots.acquire()
         except asyncio.CancelledError:
             self.rate.settle(n_tokens, 0)
             raise
+        return ticket
 
-    def release(self, n_tokens: int, *, n_used: int, was_heard: bool) -> None:
+    async def _rest(self) -> None:
+        if 0.0 < (rest_s := self._rest_s) <= self._patience_s:
+            await asyncio.sleep(rest_s)
+
+    def release(self, ticket: int, n_tokens: int, *, n_used: int, was_heard: bool) -> None:
         """A request that was admitted is over, and used `n_used` tokens.
 
         Where the server told what remains (`was_heard`), its own count stands.
         """
         self.account.n_under_way -= 1
-        self.slots.release()
+        self.slots.release(ticket)
         self.rate.settle(n_tokens, n_tokens if was_heard else n_used)
         self.account.rate.settle(n_tokens, n_used)
 
@@ -118,22 +130,34 @@ class Channel:
 
     def answer(self) -> None:
         """A request was answered; it is still admitted."""
+        self.n_answered += 1
         self.retries.answer()
         self.slots.answer()
+        self.rate.answer()
 
-    def fail(self, failure: ProviderError, *, sent_in: int, rest_s: float) -> None:
-        """A request failed; it is still admitted.
+    def serves_others(self, ticket: int, *, n_answered: int) -> bool:
+        """Whether a request was answered beyond the first `n_answered`, or is being since before `ticket`."""
+        return self.n_answered > n_answered or not self.slots.is_oldest(ticket)
+
+    def push_back(self, failure: ProviderError, ticket: int, *, rest_s: float) -> None:
+        """A request was refused as one too many; it is still admitted.
+
+        Beside others, it was one too many at once; alone, it came too soon after those before.
 
         Args:
-            rest_s: how long to leave the channel alone after a 429 that does not say.
+            rest_s: how long to leave the channel alone where `failure` does not say.
         """
+        if self.slots.n_held == 1:
+            self.rate.refuse(failure.retry_after_s or 0.0)
+        self.slots.refuse(ticket)
+        wait_s = rest_s if failure.retry_after_s is None else failure.retry_after_s
+        self._ready_at = max(self._ready_at, time.monotonic() + wait_s)
+
+    def fail(self, failure: ProviderError) -> None:
+        """A request failed, and not because of others; it is still admitted."""
         if is_outage(failure):
             self.retries.fail()
-        elif isinstance(failure, RateLimitError):
-            self.slots.refuse(sent_in)
-            wait_s = rest_s if failure.retry_after_s is None else failure.retry_after_s
-            self._ready_at = max(self._ready_at, time.monotonic() + wait_s)
-        elif is_of_account(failure):
+        elif is_of_account(failure) and not is_push_back(failure):
             self.account.shut_until = time.monotonic() + SHUT_S
 
 

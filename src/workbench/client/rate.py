@@ -12,6 +12,9 @@ from typing import Literal
 Kind = Literal["requests", "tokens"]
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_FASTER = 1.01
+_BURST_S = 0.05
+_SHORTEST_S = 0.001
 _LONGEST_RESET_S = 31 * 86_400.0
 _HEADERS: dict[Kind, tuple[tuple[str, str, str], ...]] = {
     "requests": (
@@ -61,7 +64,9 @@ class RateLimit:
 
     Tokens are reserved at the most that a request can use and settled at what it used. A limit that was
     agreed on is kept in every minute: requests are spaced, not sent in a burst at its start. One that a
-    server tells is its own bucket: what remains of it, and how fast it fills. `on_learned` is given what
+    server tells is its own bucket: what remains of it, and how fast it fills. One that it does not tell is
+    found out where it refuses: as many answers as came from one refusal to the next, but no fewer than one
+    in the longest time that it ever said to wait; and 1 % more at each answer. `on_learned` is given what
     it holds when that is new; None: nobody is told.
 
     Args:
@@ -82,6 +87,10 @@ class RateLimit:
         self.on_learned: Callable[[Kind, float], object] | None = None
         self._n_under_way = 0
         self._tokens_under_way = 0
+        self._is_found_out = False
+        self._n_answered = 0
+        self._refused_at: float | None = None
+        self._longest_s = 0.0
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
 
@@ -130,8 +139,33 @@ class RateLimit:
         n_others, n_tokens = self._n_under_way - 1, self._tokens_under_way - n_reserved
         self.requests = self._learned("requests", self.requests, requests, n_under_way=n_others)
         self.tokens = self._learned("tokens", self.tokens, tokens, n_under_way=n_tokens)
+        self._is_found_out = self._is_found_out and requests is None
         self._changed.set()
         return True
+
+    def answer(self) -> None:
+        """A request was answered; a rate that was found out may be a little too low."""
+        self._n_answered += 1
+        if self._is_found_out and self.requests is not None:
+            self.requests.per_s *= _FASTER
+
+    def refuse(self, wait_s: float) -> None:
+        """A request was refused as too soon, and the next one is welcome in `wait_s`."""
+        if wait_s <= 0.0 or not (self.requests is None or self._is_found_out):
+            return
+        now = self._clock()
+        self._longest_s = max(self._longest_s, wait_s)
+        if self._refused_at is not None and self._n_answered:
+            per_s = self._n_answered / max(now - self._refused_at, _SHORTEST_S)
+            self._find_out(max(per_s, 1.0 / self._longest_s), now)
+        if self._refused_at is None or self._n_answered:
+            self._refused_at, self._n_answered = now, 0
+
+    def _find_out(self, per_s: float, now: float) -> None:
+        self.requests, self._is_found_out = Bucket(max(1.0, per_s * _BURST_S), per_s=per_s, now=now), True
+        self.requests.set(0.0, now)
+        if self.on_learned is not None:
+            self.on_learned("requests", 60.0 * per_s)
 
     def _paced(self, per_minute: float | None, *, least: float) -> Bucket | None:
         if per_minute is None:

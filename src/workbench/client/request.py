@@ -12,12 +12,12 @@ from workbench.types import Completion
 
 @dataclass(slots=True)
 class Request:
-    """A request under way. `limit` is when it must be over; `sent_in` its round of `AdaptiveSlots`."""
+    """A request under way. `limit` is when it must be over; `ticket` is that of its slot."""
 
     channel: Channel
     limit: float
     n_tokens: int
-    sent_in: int
+    ticket: int
     started_s: float
     completion: Completion | None = None
     n_text_bytes: int = 0

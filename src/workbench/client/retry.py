@@ -11,6 +11,7 @@ from workbench.errors import (
     EmptyCompletionError,
     ProviderError,
     ProviderTimeoutError,
+    RateLimitError,
     ServerError,
     TooLargeError,
 )
@@ -20,6 +21,8 @@ stamina.instrumentation.set_on_retry_hooks(())
 
 _RETRY_AFTER_JITTER = 0.2
 _MOST_ATTEMPTS_AT_BAD_RESPONSES = 2
+MOST_REQUESTS = 16
+"""How often one candidate is asked for one call, however often it is pushed back."""
 
 
 class RetryBudget:
@@ -60,17 +63,31 @@ def is_outage(failure: ProviderError) -> bool:
     return isinstance(failure, ServerError | ConnectError | ProviderTimeoutError | BadResponseError)
 
 
-def wait_before_retry_s(failure: ProviderError, limits: Limits, rng: random.Random) -> float | None:
+def is_push_back(failure: ProviderError) -> bool:
+    """Whether `failure` says "not now": a 429, or a 503 that tells when to come back."""
+    if isinstance(failure, RateLimitError):
+        return failure.was_sent
+    return isinstance(failure, ServerError) and failure.status == 503 and failure.retry_after_s is not None
+
+
+def wait_before_retry_s(
+    failure: ProviderError, limits: Limits, rng: random.Random, *, n_pushed_back: int = 0
+) -> float | None:
     """Seconds to wait before the request that failed is sent again; None: it is not to be.
 
     As long as the provider asked for and up to a fifth more; or else, with full jitter, up to
     `backoff_s`, doubled at each attempt. Source of the jitter:
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+
+    Args:
+        n_pushed_back: requests that were refused while the server answered others; they do not count as
+            attempts, but a call has `MOST_REQUESTS` with them.
     """
     is_bad = isinstance(failure, BadResponseError)
     most = min(limits.max_attempts, _MOST_ATTEMPTS_AT_BAD_RESPONSES) if is_bad else limits.max_attempts
-    if not failure.retryable or failure.attempts >= most:
+    n_failed = failure.attempts - n_pushed_back
+    if not failure.retryable or n_failed >= most or failure.attempts >= MOST_REQUESTS:
         return None
     if failure.retry_after_s is not None:
         return failure.retry_after_s * (1.0 + rng.uniform(0.0, _RETRY_AFTER_JITTER))
-    return rng.uniform(0.0, min(limits.max_backoff_s, limits.backoff_s * 2.0 ** (failure.attempts - 1)))
+    return rng.uniform(0.0, min(limits.max_backoff_s, limits.backoff_s * 2.0 ** max(0, n_failed - 1)))

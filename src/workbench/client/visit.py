@@ -48,6 +48,8 @@ class Visit:
     verdicts: dict[Channel, _Verdict] = field(default_factory=dict)
     probes: set[Channel] = field(default_factory=set)
     n_attempts: int = 0
+    n_pushed_back: int = 0
+    _n_answered: dict[Channel, int] = field(default_factory=dict)
 
     def enter(self) -> Channel:
         """The channel to ask next: the least busy one that is well, in turn."""
@@ -56,6 +58,7 @@ class Visit:
         channel.account.last_asked = next(_turns)
         if channel not in self.verdicts:
             self.verdicts[channel] = "leave"
+            self._n_answered[channel] = channel.n_answered
             if channel.breaker.enter():
                 self.probes.add(channel)
         return channel
@@ -76,6 +79,18 @@ class Visit:
     def answered(self, channel: Channel) -> None:
         """The last request there was answered."""
         self.verdicts[channel] = "answer"
+
+    def pushed_back(self, channel: Channel, ticket: int) -> bool:
+        """A request was refused as one too many; False: that is a failure like any other.
+
+        It is none where the server answers others since this visit was last refused: the call goes back to
+        the queue. Where another candidate is left, that is asked after the usual attempts.
+        """
+        n_answered, self._n_answered[channel] = self._n_answered[channel], channel.n_answered
+        if self.n_left > 1 or not channel.serves_others(ticket, n_answered=n_answered):
+            return False
+        self.n_pushed_back += 1
+        return True
 
     def failed(self, channel: Channel, failure: ProviderError) -> None:
         """The last request there failed; a refusal, unless of the account, shows that the server is well."""
