@@ -30,12 +30,23 @@ data_app = typer.Typer(help="Prompt sets and recorded benchmarks.", no_args_is_h
 app.add_typer(data_app, name="data")
 catalog_app = typer.Typer(help="Models, their prices and limits.", no_args_is_help=True)
 app.add_typer(catalog_app, name="catalog")
+keys_app = typer.Typer(
+    help="Keys of providers, in the system's keyring or an encrypted file.", no_args_is_help=True
+)
+app.add_typer(keys_app, name="keys")
 
 SpecFile = Annotated[
     Path, typer.Argument(help="an experiment's YAML, such as experiments/compare_models.yaml")
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="set an earlier run of this name aside and begin anew")]
 Repair = Annotated[bool, typer.Option("--repair", help="set damaged lines of the journal aside and go on")]
+
+KeyOwner = Annotated[str, typer.Argument(help="whose key, such as openai")]
+Alias = Annotated[
+    str | None, typer.Option(help="the account, such as OPENAI_API_KEY_2; by default the first")
+]
+InKeyring = Annotated[bool, typer.Option("--keyring", help="in the system's keyring")]
+InFile = Annotated[bool, typer.Option("--file", help="in the file that WORKBENCH_KEY_FILE names")]
 
 
 @app.command()
@@ -170,6 +181,49 @@ def catalog_check() -> None:
 
     if not catalog_session.check():
         raise typer.Exit(1)
+
+
+@keys_app.command("set")
+def keys_set(
+    provider: KeyOwner,
+    given: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="")] = None,
+    alias: Alias = None,
+    keyring: InKeyring = False,
+    file: InFile = False,
+) -> None:
+    """Keep a key, which is asked for without being shown, or read from standard input."""
+    from workbench import keys_session
+
+    store = keys_session.named_store(keyring=keyring, file=file)
+    keys_session.set_key(provider, alias=alias, store=store, given=tuple(given or ()))
+
+
+@keys_app.command("list")
+def keys_list() -> None:
+    """List the keys that are set and where they are kept; the keys themselves are not shown."""
+    from workbench import keys_session
+
+    keys_session.list_keys()
+
+
+@keys_app.command("check")
+def keys_check(provider: KeyOwner) -> None:
+    """Ask a provider for its models with each of its keys, and say which it takes."""
+    from workbench import keys_session
+
+    if not _run(keys_session.check_keys(provider)):
+        raise typer.Exit(1)
+
+
+@keys_app.command("remove")
+def keys_remove(
+    provider: KeyOwner, alias: Alias = None, keyring: InKeyring = False, file: InFile = False
+) -> None:
+    """Delete a key from the keyring or the encrypted file."""
+    from workbench import keys_session
+
+    store = keys_session.named_store(keyring=keyring, file=file)
+    keys_session.remove_key(provider, alias=alias, store=store)
 
 
 def main() -> None:

@@ -97,7 +97,7 @@ def secret(variable: str) -> Secret | None:
     Raises:
         ConfigError: the key is in a `.env` that others on this machine can read, or that is not text.
     """
-    return _from_environment(variable) or _from_dotenv(variable)
+    return next(filter(None, (look(variable) for look in SOURCES.values())), None)
 
 
 def known_secrets() -> Iterator[Secret]:
@@ -166,6 +166,13 @@ def _from_dotenv(variable: str) -> Secret | None:
             "make it yours with: chmod 600 .env"
         )
     return Secret(kept[variable] or "")
+
+
+SOURCES: Mapping[str, Callable[[str], Secret | None]] = {
+    "environment": _from_environment,
+    ".env": _from_dotenv,
+}
+"""Where `secret` looks, in this order."""
 
 
 def _shipped(name: str) -> Path:

@@ -1,20 +1,17 @@
 """Accounts: the keys that a provider may be asked with, and where they come from.
 
 The keys of a provider are in the variable of its row (`OPENAI_API_KEY`) and those that are numbered from 2
-on (`OPENAI_API_KEY_2`, ...), each in the environment, in `.env`, or in the encrypted file that
-`WORKBENCH_KEY_FILE` names, in this order. An account is called by the variable that its key came from;
-the key itself is in no ledger.
+on (`OPENAI_API_KEY_2`, ...), each in the first of `key_sources` that has it. An account is called by the
+variable that its key came from; the key itself is in no ledger.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain, count
 
+from workbench.client.key_sources import first_key, key_sources, numbered
 from workbench.client.limits import check_positive
-from workbench.errors import MissingExtraError
 from workbench.providers import registry
 from workbench.providers.base import Provider
-from workbench.settings import Secret, secret
+from workbench.settings import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +53,12 @@ def accounts_of(name: str, *, base_url: str | None = None) -> list[Account]:
 
 def keys_of(variable: str) -> dict[str, Secret]:
     """The keys of `variable` and of those numbered after it, up to the first number that is missing."""
-    kept = _key_file()
+    sources = key_sources()
     keys: dict[str, Secret] = {}
-    for name in chain((variable,), (f"{variable}_{number}" for number in count(2))):
-        key = secret(name) or kept.get(name)
+    for name in numbered(variable):
+        key = first_key(sources, name)
         if key is None:
-            return keys
+            break
         if key not in keys.values():
             keys[name] = key
     return keys
-
-
-def _key_file() -> Mapping[str, Secret]:
-    from workbench.settings import Settings  # here, as it takes as long to import as httpx
-
-    path = Settings().key_file
-    if path is None:
-        return {}
-    try:
-        from workbench.client.key_file import read_keys  # here, as cryptography need not be installed
-    except ImportError as exc:
-        raise MissingExtraError("keys", f"the key file {path}") from exc
-    return read_keys(path)
