@@ -12,7 +12,8 @@ from dialects import DIALECTS, Dialect
 from peers.servers import DECODING, KEY, PROMPTS, asked, free_port, installed, running
 from wires import TOOLS
 from workbench.errors import ProviderError, RateLimitError, ServerError, StreamTruncatedError
-from workbench.providers.embeddings import HttpEmbedder, OpenAIEmbeddingWire
+from workbench.providers.chat_completions import ChatCompletions
+from workbench.providers.embeddings import embedder_of
 from workbench.providers.ollama import OllamaWire
 from workbench.providers.wire import HttpProvider
 from workbench.settings import Secret
@@ -148,7 +149,7 @@ async def test_thoughts_are_kept_apart(provider: HttpProvider, is_streamed: bool
 
 
 async def test_texts_become_vectors(aimock: str) -> None:
-    embedder = HttpEmbedder("peer", f"{aimock}/v1", wire=OpenAIEmbeddingWire(), key=Secret(KEY))
+    embedder = embedder_of(ChatCompletions("peer", f"{aimock}/v1", key=Secret(KEY)))
     texts = [f"vector of {number}" for number in range(20)]
     try:
         embeddings = await embedder.embed("small", texts, deadline_s=20.0)

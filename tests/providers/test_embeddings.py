@@ -23,26 +23,23 @@ from workbench.errors import (
     ServerError,
 )
 from workbench.providers import registry
-from workbench.providers.embeddings import (
-    Embedder,
-    EmbeddingWire,
-    GeminiEmbeddingWire,
-    HttpEmbedder,
-    OllamaEmbeddingWire,
-    OpenAIEmbeddingWire,
-)
+from workbench.providers.chat_completions import ChatCompletionsWire
+from workbench.providers.embeddings import Embedder, embedder_of
+from workbench.providers.gemini import GeminiWire
+from workbench.providers.ollama import OllamaWire
+from workbench.providers.wire import HttpProvider, Wire
 from workbench.settings import Secret
 from workbench.types import Embeddings, Usage
 
 pytestmark = pytest.mark.anyio
 
-OPENAI, GEMINI, OLLAMA = OpenAIEmbeddingWire(), GeminiEmbeddingWire(), OllamaEmbeddingWire()
+OPENAI, GEMINI, OLLAMA = ChatCompletionsWire(), GeminiWire(), OllamaWire()
 VECTORS = ((0.0023064255, -0.009327292, 1.0), (0.5, -0.25, 0.0))
 TEXTS = ("a cat", "ein Zürcher")
 
 
 async def embed(
-    wire: EmbeddingWire,
+    wire: Wire,
     *scripts: str | Script,
     texts: Sequence[str] = TEXTS,
     model: str = "small",
@@ -50,7 +47,7 @@ async def embed(
 ) -> tuple[Embeddings, list[Received]]:
     """The vectors, and the requests as they came."""
     async with FaultServer(*scripts) as server:
-        embedder = HttpEmbedder("faulty", server.url, wire=wire, key=Secret(CANARY))
+        embedder = embedder_of(HttpProvider("faulty", server.url, wire=wire, key=Secret(CANARY)))
         try:
             found = await embedder.embed(model, texts, deadline_s=deadline_s)
         finally:
@@ -65,7 +62,7 @@ def answer(*vectors: object, **changes: Any) -> Script:
     return whole(json.dumps(body).replace("Infinity", "1e999").encode())
 
 
-async def error_of(script: str | Script, wire: EmbeddingWire = OPENAI, **asked: Any) -> ProviderError:
+async def error_of(script: str | Script, wire: Wire = OPENAI, **asked: Any) -> ProviderError:
     with pytest.raises(ProviderError) as caught:
         await embed(wire, script, **asked)
     return caught.value
@@ -103,7 +100,7 @@ async def error_of(script: str | Script, wire: EmbeddingWire = OPENAI, **asked: 
     ids=["openai", "gemini", "ollama"],
 )
 async def test_texts_become_vectors_in_their_order(
-    wire: EmbeddingWire, name: str, path: str, body: object, served: str
+    wire: Wire, name: str, path: str, body: object, served: str
 ) -> None:
     found, requests = await embed(wire, whole(fixture(f"embeddings/{name}.json")))
     assert (found.vectors, found.usage, found.served_model) == (VECTORS, Usage(8, 0), served)
@@ -117,7 +114,7 @@ async def test_texts_become_vectors_in_their_order(
     [(OPENAI, "authorization", f"Bearer {CANARY}"), (GEMINI, "x-goog-api-key", CANARY)],
     ids=["openai", "gemini"],
 )
-async def test_the_key_travels_in_a_header(wire: EmbeddingWire, header: str, expected: str) -> None:
+async def test_the_key_travels_in_a_header(wire: Wire, header: str, expected: str) -> None:
     name = "openai" if wire is OPENAI else "gemini"
     _, requests = await embed(wire, whole(fixture(f"embeddings/{name}.json")))
     assert requests[0].header(header) == expected
@@ -130,7 +127,7 @@ async def test_no_texts_are_no_request() -> None:
 
 
 def test_it_is_an_embedder() -> None:
-    assert isinstance(HttpEmbedder("faulty", "http://127.0.0.1:1", wire=OPENAI), Embedder)
+    assert isinstance(embedder_of(HttpProvider("faulty", "http://127.0.0.1:1", wire=OPENAI)), Embedder)
 
 
 @pytest.mark.parametrize(

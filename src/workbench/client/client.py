@@ -8,11 +8,12 @@ from types import TracebackType
 
 from workbench.budget import Budget
 from workbench.cache import Store
-from workbench.catalog import Catalog, default_catalog
+from workbench.catalog import Catalog, ModelSpec, default_catalog
 from workbench.client.accounts import Account, accounts_of
 from workbench.client.breaker import Breaker
 from workbench.client.call import Call
 from workbench.client.channel import AccountInUse, Channel, ChannelKey
+from workbench.client.embedding import NO_ANSWER, VectorMemory, embedded, embedding_account
 from workbench.client.events import Observer, all_of, configure_events, watch
 from workbench.client.ledger import Ledger
 from workbench.client.limits import LIMITS, Limits, most_at_once
@@ -23,7 +24,7 @@ from workbench.providers import registry
 from workbench.providers.base import Provider
 from workbench.providers.cache import Cached, deltas_of
 from workbench.routing.base import Router
-from workbench.types import Completion, Decoding, Delta, Prompt
+from workbench.types import Completion, Decoding, Delta, Embeddings, Prompt
 
 DECODING = Decoding()
 """How a model is asked to answer where the caller does not say."""
@@ -62,7 +63,10 @@ class Client:
         self.budget = budget
         self.observer = all_of(observers)
         self._accounts = _by_provider(providers, limits)
+        self.vectors: Store | None = None
+        """Where the vectors of texts are kept; None: they are not."""
         self._targets: dict[str, Target] = {}
+        self._embedding_targets: dict[str, Target] = {}
         self._slots = FairSlots(most_at_once(limits))
         self.rng = rng or random.Random()
 
@@ -74,9 +78,8 @@ class Client:
     @property
     def breakers(self) -> Mapping[ChannelKey, Breaker]:
         """The circuit breaker of every model of every account that was asked for so far."""
-        return {
-            channel.key: channel.breaker for target in self._targets.values() for channel in target.channels
-        }
+        targets = (*self._targets.values(), *self._embedding_targets.values())
+        return {channel.key: channel.breaker for target in targets for channel in target.channels}
 
     async def __aenter__(self) -> "Client":
         return self
@@ -125,17 +128,8 @@ class Client:
             AllProvidersFailedError: more than one candidate was asked, and none answered.
         """
         model_ids = self._candidates(target, prompt, fallbacks=fallbacks, candidates=candidates)
-        call = self._call(model_ids, prompt, decoding)
-        with call.watched(is_stream=False) as watched:
-            if (recalled := await call.recalled()) is not None:
-                watched.completion = recalled
-                return recalled
-            await self._slots.acquire(model_ids[0])
-            try:
-                watched.completion = completion = await call.completion()
-            finally:
-                self._slots.release(model_ids[0])
-        return completion
+        targets = [self._target(model_id) for model_id in model_ids]
+        return await self._completed(self._call(targets, prompt, decoding), group=model_ids[0])
 
     async def stream(
         self,
@@ -152,7 +146,8 @@ class Client:
             ProviderError: as `complete`; after the first text, `partial_text` is what had come.
         """
         model_ids = self._candidates(target, prompt, fallbacks=fallbacks, candidates=candidates)
-        call = self._call(model_ids, prompt, decoding)
+        targets = [self._target(model_id) for model_id in model_ids]
+        call = self._call(targets, prompt, decoding)
         with call.watched(is_stream=True) as watched:
             if (recalled := await call.recalled()) is not None:
                 watched.completion = recalled
@@ -170,6 +165,38 @@ class Client:
             finally:
                 self._slots.release(model_ids[0])
 
+    async def embed(self, model_id: str, texts: Sequence[str]) -> Embeddings:
+        """A vector for each text, in order, in as many requests as the provider needs.
+
+        A text that comes twice is sent once, and one whose vector is kept (`connect(cache=...)`) is not sent.
+        `usage` and `cost_usd` are of what was sent.
+
+        Raises:
+            ConfigError: the model is unknown, its provider offers no embeddings, or it has no price while
+                there is a budget; nothing was sent.
+            BudgetError, ProviderError: of a request that failed; no other was sent after it.
+        """
+        target = self._embedding_target(model_id)
+        account = self._accounts[target.spec.provider][0]
+        memory = None if self.vectors is None else VectorMemory(self.vectors, account, target.spec)
+
+        async def ask(prompt: Prompt) -> Completion:
+            return await self._completed(self._call([target], prompt, NO_ANSWER), group=model_id)
+
+        return await embedded(target.spec, texts, ask=ask, memory=memory)
+
+    async def _completed(self, call: Call, *, group: str) -> Completion:
+        with call.watched(is_stream=False) as watched:
+            if (recalled := await call.recalled()) is not None:
+                watched.completion = recalled
+                return recalled
+            await self._slots.acquire(group)
+            try:
+                watched.completion = completion = await call.completion()
+            finally:
+                self._slots.release(group)
+        return completion
+
     def _candidates(
         self, target: str | Router, prompt: Prompt, *, fallbacks: Sequence[str], candidates: Sequence[str]
     ) -> list[str]:
@@ -179,8 +206,7 @@ class Client:
         decision = target.route(prompt, tuple(candidates) or self._connected())
         return list(dict.fromkeys((decision.model_id, *decision.fallbacks, *fallbacks)))
 
-    def _call(self, model_ids: Sequence[str], prompt: Prompt, decoding: Decoding) -> Call:
-        targets = [self._target(model_id) for model_id in model_ids]
+    def _call(self, targets: Sequence[Target], prompt: Prompt, decoding: Decoding) -> Call:
         if self.budget is not None or self.limits.max_call_cost_usd is not None:
             for target in targets:
                 target.spec.cost_bound_usd(prompt, decoding)
@@ -191,19 +217,32 @@ class Client:
 
     def _target(self, model_id: str) -> Target:
         if model_id not in self._targets:
-            spec = self.catalog.callable_model(model_id)
-            if spec.provider not in self._accounts:
-                connected = ", ".join(self._accounts)
-                raise ConfigError(
-                    f"{model_id}: provider {spec.provider!r} is not connected; connected are {connected}"
-                )
-            accounts = self._accounts[spec.provider]
-            channels = [Channel(account, spec.model, self.limits) for account in accounts]
-            if self.observer is not None:
-                for channel in channels:
-                    watch(channel, self.observer)
-            self._targets[model_id] = Target(spec, channels)
+            spec = self._spec(model_id)
+            self._targets[model_id] = self._opened(spec, self._accounts[spec.provider])
         return self._targets[model_id]
+
+    def _embedding_target(self, model_id: str) -> Target:
+        if model_id not in self._embedding_targets:
+            spec = self._spec(model_id)
+            accounts = [embedding_account(account) for account in self._accounts[spec.provider]]
+            self._embedding_targets[model_id] = self._opened(spec, accounts)
+        return self._embedding_targets[model_id]
+
+    def _spec(self, model_id: str) -> ModelSpec:
+        spec = self.catalog.callable_model(model_id)
+        if spec.provider not in self._accounts:
+            connected = ", ".join(self._accounts)
+            raise ConfigError(
+                f"{model_id}: provider {spec.provider!r} is not connected; connected are {connected}"
+            )
+        return spec
+
+    def _opened(self, spec: ModelSpec, accounts: Iterable[AccountInUse]) -> Target:
+        channels = [Channel(account, spec.model, self.limits) for account in accounts]
+        if self.observer is not None:
+            for channel in channels:
+                watch(channel, self.observer)
+        return Target(spec, channels)
 
 
 def connect(
@@ -215,14 +254,17 @@ def connect(
     limits: Limits = LIMITS,
     budget: Budget | None = None,
     cache: Store | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Client:
     """A client of every provider that `model_ids` name, with all keys that `accounts` finds for it.
 
     Args:
         providers: connections that exist already, such as a replay; they are used for their names.
         simulator_url: where the simulator listens; by default `WORKBENCH_SIMULATOR_URL`.
-        cache: keeps the answers of those that are connected here (`providers.cache.Cached` has settings of
-            its own, and goes under `providers`); None: every call is sent. It is not closed with the client.
+        cache: keeps vectors, and the answers of those that are connected here (`providers.cache.Cached` has
+            settings of its own, and goes under `providers`); None: every call is sent. It is not closed with
+            the client.
+        observers: as for `Client`. `WORKBENCH_LOG=json` adds the event log.
 
     Raises:
         ConfigError: an unknown provider or model, or a key that is not set.
@@ -240,7 +282,8 @@ def connect(
             base_url = simulator_url if name == registry.SIMULATOR else None
             accounts = accounts_of(name, base_url=base_url)
             connected += accounts if cache is None else _cached(accounts, cache, catalog)
-    client = Client(connected, catalog=catalog, limits=limits, budget=budget)
+    client = Client(connected, catalog=catalog, limits=limits, budget=budget, observers=observers)
+    client.vectors = cache
     client.check(model_ids)
     return client
 

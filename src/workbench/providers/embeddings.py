@@ -1,28 +1,21 @@
-"""Vectors of texts: the embedding protocols of OpenAI and those who speak it, of Gemini and of Ollama.
+"""Vectors of texts, over any of the embedding protocols.
 
 Texts go out in batches, and the vectors come back in the order of the texts: as many as there are texts,
 all of one length, and of finite numbers only. Anything else is an error.
-
-Sources: https://platform.openai.com/docs/api-reference/embeddings, https://ai.google.dev/api/embeddings and
-https://docs.ollama.com/api/embed, read 2026-11-23.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
-from urllib.parse import urlencode
 
-import httpx
-
-from workbench.errors import BadResponseError, ProviderError
+from workbench.cache import Source
+from workbench.errors import BadResponseError, ConfigError, ProviderError
 from workbench.providers.addresses import check_sendable
-from workbench.providers.gemini import GeminiWire, model_path
-from workbench.providers.http import BEARER, TIMEOUTS, Http, KeyHeader, Reply, Timeouts, seal
-from workbench.providers.json_body import JsonObject, count_of, object_of, objects_of, text_of
+from workbench.providers.embedding_wires import EmbeddingWire, embedding_wire
+from workbench.providers.http import Http, Reply, seal
 from workbench.providers.status import complaint_in, refused
-from workbench.providers.wire import encoded, json_of, raise_for_status
-from workbench.settings import Secret
+from workbench.providers.wire import HttpProvider, encoded, json_of, raise_for_status
 from workbench.types import Embeddings, Usage
 
 _BATCH_TEXTS = 64
@@ -55,139 +48,22 @@ class Embedder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Vectors:
-    """What one answer holds, not yet checked; `input_tokens` None: the server did not count."""
-
-    vectors: Sequence[object]
-    input_tokens: int | None
-    served_model: str | None
-
-
-class EmbeddingWire(Protocol):
-    """One protocol: what is sent where, and how the answer is read."""
-
-    @property
-    def key_header(self) -> KeyHeader:
-        """Where the key goes."""
-        ...
-
-    def path(self, model: str) -> str:
-        """What follows the base URL and a slash."""
-        ...
-
-    def request(self, model: str, texts: Sequence[str]) -> dict[str, object]:
-        """The body to send, as JSON."""
-        ...
-
-    def read(self, body: JsonObject) -> Vectors:
-        """What is in an answer, in the order of the texts."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAIEmbeddingWire:
-    """OpenAI's protocol, whose vectors are numbered and may come in any order.
-
-    `key_header` is where this server wants the key, `query` is added to the address.
-    """
-
-    key_header: KeyHeader = BEARER
-    query: Mapping[str, str] = field(default_factory=dict)
-
-    def path(self, model: str) -> str:
-        """The same for every model."""
-        return "embeddings" + (f"?{urlencode(self.query)}" if self.query else "")
-
-    def request(self, model: str, texts: Sequence[str]) -> dict[str, object]:
-        """The body to send."""
-        return {"model": model, "input": list(texts), "encoding_format": "float"}
-
-    def read(self, body: JsonObject) -> Vectors:
-        """The vectors by their numbers; two of one number are one too few."""
-        entries = objects_of(body, "data")
-        numbered = {count_of(entry, "index"): entry.get("embedding") for entry in entries}
-        in_order = [numbered[index] for index in range(len(entries)) if index in numbered]
-        usage = object_of(body, "usage") or {}
-        return Vectors(in_order, count_of(usage, "prompt_tokens"), text_of(body, "model"))
-
-
-class GeminiEmbeddingWire:
-    """Google's protocol, asked for many texts at once."""
-
-    key_header = GeminiWire.key_header
-
-    def path(self, model: str) -> str:
-        """Where `model` is asked.
-
-        Raises:
-            ConfigError: its name cannot be part of a path.
-        """
-        return f"{model_path(model)}:batchEmbedContents"
-
-    def request(self, model: str, texts: Sequence[str]) -> dict[str, object]:
-        """The body to send, which names the model with each text."""
-        contents = ({"parts": [{"text": text}]} for text in texts)
-        return {"requests": [{"model": model_path(model), "content": content} for content in contents]}
-
-    def read(self, body: JsonObject) -> Vectors:
-        """The vectors, which come in order."""
-        usage = object_of(body, "usageMetadata") or {}
-        vectors = [entry.get("values") for entry in objects_of(body, "embeddings")]
-        return Vectors(vectors, count_of(usage, "promptTokenCount"), None)
-
-
-class OllamaEmbeddingWire:
-    """Ollama's protocol; a text that is too long is refused, where by default its end is dropped."""
-
-    key_header = BEARER
-
-    def path(self, model: str) -> str:
-        """The same for every model."""
-        return "api/embed"
-
-    def request(self, model: str, texts: Sequence[str]) -> dict[str, object]:
-        """The body to send."""
-        return {"model": model, "input": list(texts), "truncate": False}
-
-    def read(self, body: JsonObject) -> Vectors:
-        """The vectors, which come in order."""
-        vectors = body.get("embeddings")
-        counted = count_of(body, "prompt_eval_count")
-        return Vectors(vectors if isinstance(vectors, list) else [], counted, text_of(body, "model"))
-
-
 class HttpEmbedder:
-    """An embedder that is reached over HTTP and speaks `wire`.
+    """An embedder that is reached over the connections `http`, and asked by `wire`."""
 
-    Args:
-        name: the first part of the ids of its models.
-        base_url: what comes before the protocol's own path.
-        key: goes into the protocol's header for it; None: none is sent.
-
-    Raises:
-        ConfigError: the base URL or the key cannot be used.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        base_url: str,
-        *,
-        wire: EmbeddingWire,
-        key: Secret | None = None,
-        timeouts: Timeouts = TIMEOUTS,
-        client: httpx.AsyncClient | None = None,
-    ) -> None:
+    def __init__(self, http: Http, wire: EmbeddingWire) -> None:
+        self._http = http
         self._wire = wire
-        self._http = Http(
-            name, base_url, key=key, key_header=wire.key_header, timeouts=timeouts, client=client
-        )
 
     @property
     def name(self) -> str:
         """The first part of the ids of its models."""
         return self._http.provider
+
+    @property
+    def source(self) -> Source:
+        """Who gives the vectors, for whoever keeps them."""
+        return Source(self.name, self._http.base_url, type(self._wire).__name__)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._http.provider!r}, {self._http.base_url!r})"
@@ -214,7 +90,8 @@ class HttpEmbedder:
         loop = asyncio.get_running_loop()
         started = loop.time()
         answers = [
-            await self._embed_batch(model, batch, deadline=started + deadline_s) for batch in _batches(texts)
+            await self._embed_batch(model, batch, deadline=started + deadline_s)
+            for batch in batches_of(texts)
         ]
         vectors = tuple(vector for answer in answers for vector in answer.vectors)
         if len({len(vector) for vector in vectors}) > 1:
@@ -246,17 +123,22 @@ class HttpEmbedder:
         return _Batch(vectors, served_model, _usage(found.input_tokens, texts))
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """What came of one request."""
+def embedder_of(provider: HttpProvider) -> HttpEmbedder:
+    """The embedder at the other end of a provider's connections, which it shares.
 
-    vectors: tuple[tuple[float, ...], ...]
-    served_model: str
-    usage: Usage
+    Raises:
+        ConfigError: the provider's protocol has no embeddings.
+    """
+    wire = embedding_wire(provider.wire)
+    if wire is None:
+        raise ConfigError(
+            f"{provider.name} offers no embeddings; ask another provider, such as openai or ollama"
+        )
+    return HttpEmbedder(provider.http, wire)
 
 
-def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
-    """The texts in order, some at a time; one that is over the limit by itself goes alone."""
+def batches_of(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts in order, as many at a time as one request takes; one that is too long goes alone."""
     batch: list[str] = []
     n_bytes = 0
     for text in texts:
@@ -268,6 +150,15 @@ def _batches(texts: Sequence[str]) -> Iterator[list[str]]:
         n_bytes += size
     if batch:
         yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What came of one request."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    served_model: str
+    usage: Usage
 
 
 def _checked(vector: object, reply: Reply) -> tuple[float, ...]:

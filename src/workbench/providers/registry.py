@@ -15,14 +15,7 @@ from workbench.errors import ConfigError
 from workbench.providers.anthropic import AnthropicWire
 from workbench.providers.base import Provider
 from workbench.providers.chat_completions import ChatCompletionsWire
-from workbench.providers.embeddings import (
-    Embedder,
-    EmbeddingWire,
-    GeminiEmbeddingWire,
-    HttpEmbedder,
-    OllamaEmbeddingWire,
-    OpenAIEmbeddingWire,
-)
+from workbench.providers.embeddings import Embedder, embedder_of
 from workbench.providers.gemini import GeminiWire
 from workbench.providers.http import BEARER, KeyHeader
 from workbench.providers.ollama import OllamaWire
@@ -192,9 +185,7 @@ def provider(name: str, *, base_url: str | None = None, key: Secret | None = Non
     Raises:
         ConfigError: there is no such provider, or its key or address is not known.
     """
-    row = _row(name, base_url)
-    url = base_url or _address(row)
-    return HttpProvider(row.name, url, wire=_WIRES[row.wire](row), key=_key(row) if key is None else key)
+    return _connection(name, base_url=base_url, key=key)
 
 
 def embedder(name: str, *, base_url: str | None = None, key: Secret | None = None) -> Embedder:
@@ -203,11 +194,13 @@ def embedder(name: str, *, base_url: str | None = None, key: Secret | None = Non
     Raises:
         ConfigError: as `provider`, or the provider's protocol has no embeddings.
     """
+    return embedder_of(_connection(name, base_url=base_url, key=key))
+
+
+def _connection(name: str, *, base_url: str | None, key: Secret | None) -> HttpProvider:
     row = _row(name, base_url)
-    if row.wire not in _EMBEDDING_WIRES:
-        raise ConfigError(f"{name} offers no embeddings; ask another provider, such as openai or ollama")
-    url, wire = base_url or _address(row), _EMBEDDING_WIRES[row.wire](row)
-    return HttpEmbedder(row.name, url, wire=wire, key=_key(row) if key is None else key)
+    url = base_url or _address(row)
+    return HttpProvider(row.name, url, wire=_WIRES[row.wire](row), key=_key(row) if key is None else key)
 
 
 def _row(name: str, base_url: str | None) -> Endpoint:
@@ -272,11 +265,4 @@ _WIRES: Mapping[WireName, Callable[[Endpoint], Wire]] = {
     "anthropic": lambda _: AnthropicWire(),
     "gemini": lambda _: GeminiWire(),
     "ollama": lambda _: OllamaWire(),
-}
-
-_EMBEDDING_WIRES: Mapping[WireName, Callable[[Endpoint], EmbeddingWire]] = {
-    "chat_completions": lambda row: OpenAIEmbeddingWire(row.key_header, _query(row)),
-    "responses": lambda row: OpenAIEmbeddingWire(row.key_header, _query(row)),
-    "gemini": lambda _: GeminiEmbeddingWire(),
-    "ollama": lambda _: OllamaEmbeddingWire(),
 }
