@@ -17,11 +17,12 @@ when that would end after the deadline. An answer that cannot be trusted is aske
 provider that cannot be reached at all is not, where another candidate is left to ask. A server that keeps
 failing is not worth retries (`RetryBudget`), nor, while there is another candidate, calls (`Breaker`).
 
-Push-back. A 429, or a 503 with `Retry-After`, says "not now". While the server answers others, it costs the
-last candidate no attempt: the call gives its slot back and goes to the queue again, until its deadline, and
-for `retry.MOST_REQUESTS` requests at most. All calls of the channel wait for what the server asked. Refused
-beside others, fewer are sent at once (`AdaptiveSlots`); refused alone, they are spaced (`RateLimit`). Where
-nobody is answered, or another candidate is left to ask, it is a failure like any other.
+Push-back. A 429 or a 503 says "not now". While the server answers others, it costs the last candidate no
+attempt: the call gives its slot back and goes to the queue again, until its deadline, and for
+`retry.MOST_REQUESTS` requests at most. All calls of the channel wait for what the server asked. Refused by a
+429 beside others, fewer are sent at once (`AdaptiveSlots`); alone, they are spaced (`RateLimit`); a 503 that
+says no time costs the retry budget. Where nobody is answered, or another candidate is left to ask, it is a
+failure like any other.
 
 Accounts. Each request goes to the least busy account that is well. One that was told to wait (429), whose
 key was refused (401) or that has no credit (402) is passed over for as long as there is another.

@@ -14,7 +14,7 @@ from workbench.client.events import AttemptFinished, Observer
 from workbench.client.ledger import Ledger
 from workbench.client.limits import Limits
 from workbench.client.request import Request
-from workbench.client.retry import is_outage, is_push_back
+from workbench.client.retry import is_not_now, is_outage, is_push_back
 from workbench.client.visit import Target, Visit
 from workbench.errors import ProviderError
 from workbench.types import Attempt, Completion, Decoding, Prompt, Usage
@@ -116,18 +116,16 @@ class Bill:
         failure.attempts = visit.n_attempts
         failure.cost_usd = self.total_usd
         channel = request.channel
-        if not (is_push_back(failure) and self._is_pushed_back(visit, request, failure)):
+        is_free = is_not_now(failure) and visit.pushed_back(channel, failure, request.ticket)
+        if is_push_back(failure):
+            rest_s = self._caller.limits.backoff_s if len(visit.target.channels) > 1 else 0.0
+            channel.push_back(failure, request.ticket, rest_s=rest_s)
+        if not (is_free and is_push_back(failure)):
             channel.fail(failure)
         if request.first_token_s is None:
             visit.failed(channel, failure)
         elif is_outage(failure):
             channel.breaker.fail()  # the visit ended with the first text
-
-    def _is_pushed_back(self, visit: Visit, request: Request, failure: ProviderError) -> bool:
-        is_free = visit.pushed_back(request.channel, request.ticket)
-        rest_s = self._caller.limits.backoff_s if len(visit.target.channels) > 1 else 0.0
-        request.channel.push_back(failure, request.ticket, rest_s=rest_s)
-        return is_free
 
     def _finished(self, request: Request, failure: BaseException | None) -> None:
         if self._tell is not None:

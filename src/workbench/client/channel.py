@@ -135,10 +135,6 @@ class Channel:
         self.slots.answer()
         self.rate.answer()
 
-    def serves_others(self, ticket: int, *, n_answered: int) -> bool:
-        """Whether a request was answered beyond the first `n_answered`, or is being since before `ticket`."""
-        return self.n_answered > n_answered or not self.slots.is_oldest(ticket)
-
     def push_back(self, failure: ProviderError, ticket: int, *, rest_s: float) -> None:
         """A request was refused as one too many; it is still admitted.
 

@@ -1,8 +1,8 @@
-"""When a request that failed is sent again, and after what wait."""
+"""When a request that failed is sent again, and after what wait. Owns stamina."""
 
 import random
-
-import stamina.instrumentation
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 
 from workbench.client.limits import Limits
 from workbench.errors import (
@@ -16,8 +16,8 @@ from workbench.errors import (
     TooLargeError,
 )
 
-# Retries are in our own log and ledger; stamina's default hook would print them, with structlog to stdout.
-stamina.instrumentation.set_on_retry_hooks(())
+if TYPE_CHECKING:
+    from stamina import Attempt
 
 _RETRY_AFTER_JITTER = 0.2
 _MOST_ATTEMPTS_AT_BAD_RESPONSES = 2
@@ -56,6 +56,15 @@ class RetryBudget:
         self.tokens = min(self.most, self.tokens + self.per_answer)
 
 
+def attempts(wait_s: Callable[[Exception], float | bool], *, most: int) -> "AsyncIterator[Attempt]":
+    """At most `most` attempts, each `wait_s(failure)` seconds after the one before; none after a False."""
+    import stamina.instrumentation  # here, as most calls are answered at once, and need none of it
+
+    # Retries are in our own log and ledger; stamina's hook would print them, with structlog to stdout.
+    stamina.instrumentation.set_on_retry_hooks(())
+    return aiter(stamina.retry_context(on=wait_s, attempts=most, timeout=None))
+
+
 def is_outage(failure: ProviderError) -> bool:
     """Whether `failure` says that the other side is not well, rather than that it refused this request."""
     if isinstance(failure, EmptyCompletionError | TooLargeError):
@@ -63,11 +72,14 @@ def is_outage(failure: ProviderError) -> bool:
     return isinstance(failure, ServerError | ConnectError | ProviderTimeoutError | BadResponseError)
 
 
+def is_not_now(failure: ProviderError) -> bool:
+    """Whether `failure` is one that the same request may escape a moment later: a 429 or a 503."""
+    return isinstance(failure, RateLimitError) or (isinstance(failure, ServerError) and failure.status == 503)
+
+
 def is_push_back(failure: ProviderError) -> bool:
-    """Whether `failure` says "not now": a 429, or a 503 that tells when to come back."""
-    if isinstance(failure, RateLimitError):
-        return failure.was_sent
-    return isinstance(failure, ServerError) and failure.status == 503 and failure.retry_after_s is not None
+    """Whether `failure` says that there was one request too many: a 429, or a 503 that tells when to come."""
+    return is_not_now(failure) and (isinstance(failure, RateLimitError) or failure.retry_after_s is not None)
 
 
 def wait_before_retry_s(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from workbench.catalog import ModelSpec
 from workbench.client.channel import Channel, is_of_account
-from workbench.client.retry import is_outage
+from workbench.client.retry import is_outage, is_push_back
 from workbench.errors import (
     AuthError,
     ContextTooLongError,
@@ -80,17 +80,18 @@ class Visit:
         """The last request there was answered."""
         self.verdicts[channel] = "answer"
 
-    def pushed_back(self, channel: Channel, ticket: int) -> bool:
-        """A request was refused as one too many; False: that is a failure like any other.
+    def pushed_back(self, channel: Channel, failure: ProviderError, ticket: int) -> bool:
+        """The last request there was told "not now"; False: that is a failure like any other.
 
-        It is none where the server answers others since this visit was last refused: the call goes back to
-        the queue. Where another candidate is left, that is asked after the usual attempts.
+        It is none where the server answers others: one was answered since this visit was last refused, or,
+        where there was one request too many, an earlier one is still under way. Where another candidate is
+        left, that is asked after the usual attempts.
         """
         n_answered, self._n_answered[channel] = self._n_answered[channel], channel.n_answered
-        if self.n_left > 1 or not channel.serves_others(ticket, n_answered=n_answered):
-            return False
-        self.n_pushed_back += 1
-        return True
+        is_one_too_many = is_push_back(failure) and not channel.slots.is_oldest(ticket)
+        is_free = self.n_left == 1 and (channel.n_answered > n_answered or is_one_too_many)
+        self.n_pushed_back += is_free
+        return is_free
 
     def failed(self, channel: Channel, failure: ProviderError) -> None:
         """The last request there failed; a refusal, unless of the account, shows that the server is well."""
