@@ -1,6 +1,7 @@
 """A Redis that is gone, silent, slow or talks nonsense: a miss, soon at no cost, and never an error."""
 
 import asyncio
+import gc
 import logging
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -259,13 +260,20 @@ async def test_closing_a_store_whose_server_hangs_takes_no_longer_than_a_call(tm
             assert asyncio.get_running_loop().time() - started < 0.3
 
 
-def test_a_store_may_be_used_in_one_event_loop_after_another(redis: RedisServer) -> None:
-    store = RedisStore(redis.url)
+@pytest.mark.filterwarnings(
+    "ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+@pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "left-open"])
+def test_a_store_may_be_used_in_one_event_loop_after_another(redis: RedisServer, is_closed: bool) -> None:
+    store = RedisStore(redis.url, patience_s=5.0)
 
-    async def once() -> bytes | None:
+    async def once(is_closed: bool) -> bytes | None:
         await store.put("loops", b"1")
         found = await store.get("loops")
-        await store.aclose()
+        if is_closed:
+            await store.aclose()
         return found
 
-    assert [asyncio.run(once()), asyncio.run(once())] == [b"1", b"1"]
+    assert [asyncio.run(once(is_closed)), asyncio.run(once(True))] == [b"1", b"1"]
+    assert store.statistics.n_failures == 0
+    gc.collect()  # what was left open says so in this test, and in no other
