@@ -23,7 +23,7 @@ APART = [{"providers", "routing", "scoring"}]
 
 OWNERS = {
     "torch": {"routing.controller", "routing.train", "routing.checkpoint"},
-    "mlflow": {"tracking", "tracking.store", "tracking.runs", "tracking.router_model"},
+    "mlflow": {"tracking", "tracking.store", "tracking.runs", "tracking.router_model", "tracking.traces"},
     "papermill": {"batch"},
     "nbclient": {"batch"},
     "nbformat": {"batch"},
@@ -33,7 +33,7 @@ OWNERS = {
     "jinja2": {"report"},
     "aiohttp": {"providers.pool", "providers.simulator"},
     "httpx_aiohttp": {"providers.pool"},
-    "stamina": {"client.retry", "client.call"},
+    "stamina": {"client.retry"},
     "structlog": {"client.event_log"},
     "opentelemetry": {"client.spans", "client.events"},
     "pydantic_settings": {"environment"},

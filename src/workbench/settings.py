@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakValueDictionary
 
-from dotenv import dotenv_values
-
 from workbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -120,6 +118,8 @@ def dotenv() -> Mapping[str, str | None]:
         if not _DOTENV.is_file():
             return {}
         if _DOTENV.stat().st_size <= _DOTENV_MAX_BYTES:
+            from dotenv import dotenv_values  # here, as most folders have no such file
+
             return dotenv_values(_DOTENV, interpolate=False)
         problem = "has over 1 MB, which is no list of variables"
     except (OSError, ValueError) as exc:

@@ -53,7 +53,7 @@ def test_a_misspelt_provider_gets_a_hint() -> None:
 
 def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(ConfigError, match=r"OPENAI_API_KEY is not set; export it or put it in \.env"):
+    with pytest.raises(ConfigError, match=r"OPENAI_API_KEY is not set; export it, put it in \.env"):
         registry.provider("openai")
 
 

@@ -1,12 +1,10 @@
-"""One logical call: its candidates in turn, the attempts at each, and what they cost. Owns stamina."""
+"""One logical call: its candidates in turn, the attempts at each, and what they cost."""
 
 import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TypeVar
-
-import stamina
 
 from workbench.catalog import token_bound
 from workbench.client.bill import Bill, Caller
@@ -19,7 +17,7 @@ from workbench.client.events import (
 )
 from workbench.client.hedge import first_of_two
 from workbench.client.request import Request, heard_by
-from workbench.client.retry import MOST_REQUESTS, is_outage, wait_before_retry_s
+from workbench.client.retry import MOST_REQUESTS, attempts, is_outage, wait_before_retry_s
 from workbench.client.visit import Target, Visit, rules_out
 from workbench.errors import (
     AllProvidersFailedError,
@@ -119,9 +117,7 @@ class Call:
         # Another account is asked beside the requests that one account is worth; `_wait_s` counts those.
         most = max(MOST_REQUESTS, self._caller.limits.max_attempts) + len(visit.target.channels) - 1
         try:
-            async for attempt in stamina.retry_context(
-                on=lambda exc: self._wait_s(visit, exc), attempts=most, timeout=None
-            ):
+            async for attempt in attempts(lambda exc: self._wait_s(visit, exc), most=most):
                 with attempt:
                     if attempt.num == 1:
                         raise failed  # made above: a call that is answered does not pay for retries

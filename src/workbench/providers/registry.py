@@ -253,7 +253,10 @@ def _key(row: Endpoint) -> Secret | None:
         return None
     key = secret(row.key_var)
     if key is None and not row.is_key_optional:
-        raise ConfigError(f"{row.key_var} is not set; export it or put it in .env, or use the simulator")
+        raise ConfigError(
+            f"{row.key_var} is not set; export it, put it in .env, or keep it with: workbench keys set "
+            f"{row.name}; or use the simulator"
+        )
     return key
 
 
