@@ -65,15 +65,6 @@ def attempts(wait_s: Callable[[Exception], float | bool], *, most: int) -> "Asyn
     return aiter(stamina.retry_context(on=wait_s, attempts=most, timeout=None))
 
 
-def attempts(wait_s: Callable[[Exception], float | bool], *, most: int) -> "AsyncIterator[Attempt]":
-    """At most `most` attempts, each `wait_s(failure)` seconds after the one before; none after a False."""
-    import stamina.instrumentation  # here, as most calls are answered at once, and need none of it
-
-    # Retries are in our own log and ledger; stamina's hook would print them, with structlog to stdout.
-    stamina.instrumentation.set_on_retry_hooks(())
-    return aiter(stamina.retry_context(on=wait_s, attempts=most, timeout=None))
-
-
 def is_outage(failure: ProviderError) -> bool:
     """Whether `failure` says that the other side is not well, rather than that it refused this request."""
     if isinstance(failure, EmptyCompletionError | TooLargeError):
