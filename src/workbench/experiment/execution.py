@@ -22,6 +22,7 @@ from workbench.experiment.journal import Journal, JournalContent, Key
 from workbench.experiment.plan import Call, Plan
 from workbench.experiment.progress import Observer, Progress
 from workbench.experiment.running import RunningComparisons
+from workbench.experiment.turns import Turns, by_arm, in_order
 from workbench.providers.batch_api import Result
 from workbench.storage import write_text
 from workbench.types import Completion, Decision, Outcome
@@ -102,7 +103,7 @@ class Execution:
 
         Batches are handed in first, and go on while live calls are made.
         """
-        calls, in_batches = iter(live), self._batched()
+        turns, in_batches = self._turns(live), self._batched()
         batched = [call for call in self._waiting if call.key in in_batches]
         try:
             async with self._batches(journal) as batches, asyncio.TaskGroup() as group:
@@ -111,7 +112,7 @@ class Execution:
                     self._content.in_flight_usd += batches.lost_usd
                 if client is not None:
                     for _ in range(self._plan.spec.concurrency):
-                        group.create_task(self._work(calls, client, journal))
+                        group.create_task(self._work(turns, client, journal))
         except ExceptionGroup as failures:
             explained, other = failures.split(WorkbenchError)
             if explained is None or other is not None:
@@ -119,17 +120,24 @@ class Execution:
             # Workers that fail together fail for one reason, such as a full disk: one of them tells it.
             raise explained.exceptions[0] from explained.exceptions[0].__cause__
 
-    async def _work(self, waiting: Iterator[Call], client: Client, journal: Journal) -> None:
+    def _turns(self, live: Sequence[Call]) -> Turns:
+        """Arms take turns; a budget that may end the run is spent on whole pairs, in the plan's order."""
+        left_usd = None if self._budget is None else self._budget.left_usd
+        may_end = left_usd is not None and (self._bound_usd or 0.0) > left_usd
+        return Turns(live, group_of=in_order if may_end else by_arm)
+
+    async def _work(self, turns: Turns, client: Client, journal: Journal) -> None:
         """Take call after call, until none is left or the budget refuses one."""
-        for call in waiting:
-            decision = call.arm.decide(call.prompt)
-            journal.sent(call.key, bound_usd=self._plan.cost_bound_usd(call, decision))
-            try:
-                outcome = await self._call(call, decision, client)
-            except BudgetError:
-                journal.not_sent(call.key)
-                return
-            self._take(call, outcome, journal)
+        while turns:
+            with turns.taken() as call:
+                decision = call.arm.decide(call.prompt)
+                journal.sent(call.key, bound_usd=self._plan.cost_bound_usd(call, decision))
+                try:
+                    outcome = await self._call(call, decision, client)
+                except BudgetError:
+                    journal.not_sent(call.key)
+                    return
+                self._take(call, outcome, journal)
 
     def _batched(self) -> set[Key]:
         """The calls to hand in, and those that an earlier session handed in, whatever the spec says now."""
