@@ -40,6 +40,7 @@ async def test_a_retried_call_is_five_lines(stream: io.StringIO) -> None:
     assert started.items() >= {"event": "call_started", "provider": "one", "model": "small"}.items()
     assert failed.items() >= {"event": "attempt_finished", "attempt": 1, "status": 500}.items()
     assert failed["error"] == "ServerError"
+    assert list(started)[:4] == ["timestamp", "level", "event", "call_id"]
     assert [failed["level"], planned["level"], answered["level"]] == ["warning", "warning", "info"]
     assert planned["wait_s"] <= 0.02
     assert answered.items() >= {"attempt": 2, "input_tokens": 10, "output_tokens": 5}.items()

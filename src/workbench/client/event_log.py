@@ -94,6 +94,7 @@ def start(stream: TextIO | None) -> None:
             foreign_pre_chain=others,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _in_order,
                 # ASCII only: no control character, no direction mark, reaches a terminal as itself.
                 structlog.processors.JSONRenderer(ensure_ascii=True),
             ],
@@ -205,6 +206,12 @@ def _model(model_id: str) -> Fields:
 
 def _tokens(usage: Usage | None) -> Fields:
     return {} if usage is None else {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+
+
+def _in_order(logger: Any, method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """When and what come first, for eyes that look down a column."""
+    first = {name: fields.pop(name) for name in ("timestamp", "level", "event") if name in fields}
+    return first | dict(fields)
 
 
 def _safe(logger: Any, method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
