@@ -1,11 +1,11 @@
 """The client of a run: connected to every provider that its plan needs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from workbench.budget import Budget
 from workbench.cache import DiskStore, MemoryStore, Store
-from workbench.client import Client, Limits, connect
+from workbench.client import Client, Limits, Observer, connect
 from workbench.errors import ConfigError
 from workbench.experiment.plan import Plan
 from workbench.providers.simulator import Simulator
@@ -16,7 +16,9 @@ REDIS_VARIABLE = "WORKBENCH_REDIS_URL"
 
 
 @asynccontextmanager
-async def connected(plan: Plan, budget: Budget | None) -> AsyncIterator[Client]:
+async def connected(
+    plan: Plan, budget: Budget | None, *, observers: Sequence[Observer] = ()
+) -> AsyncIterator[Client]:
     """A client for every model of the plan, with a simulator started where one is needed."""
     spec = plan.spec
     async with AsyncExitStack() as stack:
@@ -34,6 +36,7 @@ async def connected(plan: Plan, budget: Budget | None) -> AsyncIterator[Client]:
             budget=budget,
             simulator_url=url,
             cache=cache,
+            observers=observers,
         )
         yield await stack.enter_async_context(client)
 

@@ -15,6 +15,7 @@ import pandas as pd
 from workbench import outcomes
 from workbench.budget import Budget
 from workbench.client import Client
+from workbench.client import Observer as ClientObserver
 from workbench.errors import BudgetError, ProviderError, StorageError, WorkbenchError
 from workbench.experiment.batch_delivery import BatchDelivery, Pace
 from workbench.experiment.connection import connected
@@ -22,6 +23,7 @@ from workbench.experiment.journal import Journal, JournalContent, Key
 from workbench.experiment.plan import Call, Plan
 from workbench.experiment.progress import Observer, Progress
 from workbench.experiment.running import RunningComparisons
+from workbench.experiment.traces import TRACES, TraceFile
 from workbench.experiment.turns import Turns, by_arm, in_order
 from workbench.providers.batch_api import Result
 from workbench.storage import write_text
@@ -75,7 +77,9 @@ class Execution:
             batched = self._batched()
             live = [call for call in self._waiting if call.key not in batched]
             if live:
-                client = await stack.enter_async_context(connected(plan, self._budget))
+                client = await stack.enter_async_context(
+                    connected(plan, self._budget, observers=self._traces())
+                )
             journal = stack.enter_context(
                 Journal.open(path, fingerprint=plan.fingerprint, content=self._content)
             )
@@ -138,6 +142,12 @@ class Execution:
                     journal.not_sent(call.key)
                     return
                 self._take(call, outcome, journal)
+
+    def _traces(self) -> list[ClientObserver]:
+        """Who notes the calls that are to be seen as traces; nobody where none are."""
+        share = self._plan.trace_share
+        path = self._folder / TRACES
+        return [TraceFile(path, share, with_content=self._plan.show_content)] if share else []
 
     def _batched(self) -> set[Key]:
         """The calls to hand in, and those that an earlier session handed in, whatever the spec says now."""

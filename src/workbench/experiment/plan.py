@@ -44,7 +44,8 @@ class Call:
 class Plan:
     """An experiment ready to run. `simulator_url` None: a simulator must be started where one is used.
 
-    `cache_dir` is where answers are kept that may be used again.
+    `cache_dir` is where answers are kept that may be used again. `trace_share` and `show_content` are as in
+    the settings.
     """
 
     spec: ExperimentSpec
@@ -57,6 +58,8 @@ class Plan:
     scorer: Scorer | None
     simulator_url: str | None = None
     cache_dir: Path = Path("cache")
+    trace_share: float = 0.0
+    show_content: bool = False
 
     @property
     def model_ids(self) -> tuple[str, ...]:
@@ -127,6 +130,8 @@ def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
         scorer=None if spec.scorer == RECORDED else scorer(spec.scorer),
         simulator_url=settings.simulator_url or Settings().simulator_url,
         cache_dir=settings.cache_dir / "answers",
+        trace_share=settings.trace_share,
+        show_content=settings.show_content,
     )
     _check_scorer(plan)
     _check_models(plan)

@@ -30,6 +30,7 @@ from workbench.redaction import holds_secret, without_password
 from workbench.storage import locked, read_bytes, write_text
 from workbench.tracking.record import DatasetRecord, RunRecord, make_record
 from workbench.tracking.store import Tell, artifact_root, connected
+from workbench.tracking.traces import log_traces
 from workbench.tracking.views import run_page, save_view
 
 _SPOOL = "tracking.json"
@@ -172,6 +173,7 @@ def _send(folder: Path, record: RunRecord, *, uri: str, tell: Tell | None) -> Tr
             experiment_id = experiment_named(client, record.name, uri=uri)
             save_view(client, experiment_id)
             run_id = _log(client, experiment_id, record, folder=folder)
+            log_traces(folder, uri=uri, experiment_id=experiment_id, run_id=run_id, tell=tell)
     except TrackingError as exc:
         _write_spool(folder, record, run=None, reason=str(exc))
         raise
