@@ -182,7 +182,7 @@ async def test_a_server_that_is_killed_and_comes_back_is_used_again(tmp_path: Pa
 
 async def test_a_server_that_hung_and_goes_on_is_used_again(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
-        async with store_at(server.url, patience_s=0.05, retry_s=0.02) as store:
+        async with store_at(server.url, patience_s=0.15, retry_s=0.02) as store:
             await store.put("a", b"1")
             with server.stopped():
                 await slowest_s(store, 2)
@@ -218,8 +218,8 @@ async def test_a_connection_that_breaks_now_and_then_puts_nothing_out(redis: Red
 
 async def test_a_server_that_reads_and_does_not_write_is_out(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
-        async with store_at(server.url, patience_s=0.05, retry_s=0.02) as store:
-            server.command("CLIENT", "PAUSE", "800", "WRITE")
+        async with store_at(server.url, patience_s=0.15, retry_s=0.02) as store:
+            server.command("CLIENT", "PAUSE", "1500", "WRITE")
             await slowest_s(store, 6)
             for _ in range(10):
                 assert await slowest_s(store, 1) < ADDED_S
