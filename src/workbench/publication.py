@@ -170,6 +170,7 @@ def _training_parameters(training: Training) -> dict[str, str | int | float]:
         "data_sha256": training.fitted_on_sha256[:16],
         "folds": spec.folds,
         "cost_weight": spec.cost_weight,
+        "latency_weight": spec.latency_weight,
         "seed": spec.seed,
         **{f"option.{name}": value for name, value in spec.options.items()},
     }

@@ -271,7 +271,8 @@ class Decision:
 
     `model_id` is a candidate's `provider/model`; `fallbacks` are asked next, in order, if it fails.
     `propensity` is the probability with which this router makes this choice for this prompt, 1.0 for
-    a deterministic one; predictions are None where the router makes none.
+    a deterministic one; predictions are None where the router makes none. `familiarity` in [0, 1] is how much
+    the prompt is like those that the router learned from.
     """
 
     model_id: str
@@ -280,6 +281,8 @@ class Decision:
     propensity: float = 1.0
     predicted_quality: float | None = None
     predicted_cost_usd: float | None = None
+    predicted_latency_s: float | None = None
+    familiarity: float | None = None
 
     def __post_init__(self) -> None:
         if not (0.0 < self.propensity <= 1.0 and math.isfinite(self.propensity)):

@@ -12,9 +12,10 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.neighbors import KNeighborsRegressor
 
 from workbench.errors import ConfigError, InsufficientDataError, RoutingError
-from workbench.features import hashed
+from workbench.features import extract
 from workbench.routing.base import Router
-from workbench.routing.baselines import KNN, Fixed, Random, fit_knn
+from workbench.routing.baselines import Fixed, Random
+from workbench.routing.neighbours import KNN, fit_knn
 from workbench.routing.registry import ROUTERS, fit
 from workbench.routing.training_data import TrainingData, from_table
 from workbench.types import Prompt
@@ -111,19 +112,19 @@ def test_equal_scores_go_to_the_cheaper_model(data: TrainingData) -> None:
 
 def test_knn_predicts_what_scikit_learn_predicts(data: TrainingData) -> None:
     training, held_out = data.rows(np.arange(100)), data.rows(np.arange(100, 120))
-    idf = TfidfTransformer().fit(training.features)
+    idf = TfidfTransformer().fit(training.features.ngrams)
     reference = KNeighborsRegressor(n_neighbors=7, metric="cosine", algorithm="brute")
-    reference.fit(idf.transform(training.features), training.quality)
-    predicted = fit_knn(training, k=7).predict(held_out.prompts)
-    assert np.allclose(predicted, reference.predict(idf.transform(held_out.features)))
-    assert np.array_equal(predicted, fit_knn(training, k=7).predict([], features=held_out.features))
+    reference.fit(idf.transform(training.features.ngrams), training.quality)
+    predicted = fit_knn(training, k=7).forecast(held_out.prompts).quality
+    assert np.allclose(predicted, reference.predict(idf.transform(held_out.features.ngrams)))
+    assert np.array_equal(predicted, fit_knn(training, k=7).forecast([], features=held_out.features).quality)
 
 
 def test_knn_fills_what_no_neighbour_saw_with_the_mean() -> None:
     rows = [{"prompt_id": f"p{i}", "prompt": f"alpha {i}", "arm": "m", "quality": 1.0} for i in range(6)]
     rows.append({"prompt_id": "z", "prompt": "omega", "arm": "n", "quality": 0.25})
     router = fit_knn(from_table(pd.DataFrame(rows)), k=1)
-    assert router.predict([Prompt("q", "alpha 3")]).tolist() == [[1.0, 0.25]]
+    assert router.forecast([Prompt("q", "alpha 3")]).quality.tolist() == [[1.0, 0.25]]
 
 
 def test_knn_learns_where_the_weak_model_fails(data: TrainingData) -> None:
@@ -135,7 +136,7 @@ def test_knn_learns_where_the_weak_model_fails(data: TrainingData) -> None:
 
 
 def test_no_prompts_give_no_predictions(data: TrainingData) -> None:
-    assert fit_knn(data).predict([], features=hashed([])).shape == (0, 3)
+    assert fit_knn(data).forecast([], features=extract([])).quality.shape == (0, 3)
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "schema is 2"),
+        ({"schema": 9}, "schema is 9"),
         ({"features": "hashed-ngrams-9"}, "hashed-ngrams-9"),
         ({"kind": "oracle"}, "unknown kind"),
         ({"kind": ["knn"]}, "unknown kind"),

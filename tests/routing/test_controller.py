@@ -9,7 +9,7 @@ import torch
 from scipy.sparse import csr_array
 
 from workbench.errors import ConfigError, RoutingError
-from workbench.features import hashed
+from workbench.features import extract
 from workbench.routing.controller import Controller, ControllerConfig, MetaController, to_bags
 from workbench.routing.registry import fit
 from workbench.routing.train import Epoch, TrainConfig, fit_controller, masked_bce
@@ -82,7 +82,7 @@ def test_it_overfits_eight_examples() -> None:
         learning_rate=0.03,
     )
     router = fit_controller(data, config=config)
-    assert np.allclose(router.predict(data.prompts)[:, 0], quality, atol=0.05)
+    assert np.allclose(router.forecast(data.prompts).quality[:, 0], quality, atol=0.05)
 
 
 def test_it_learns_where_the_weak_model_fails(data: TrainingData) -> None:
@@ -95,19 +95,19 @@ def test_it_learns_where_the_weak_model_fails(data: TrainingData) -> None:
 def test_a_decision_carries_its_predictions(data: TrainingData) -> None:
     router = fit_controller(data, config=QUICK)
     decision = router.route(data.prompts[0], data.model_ids)
-    predicted = router.predict([data.prompts[0]])[0]
+    predicted = router.forecast([data.prompts[0]]).quality[0]
     assert decision.predicted_quality == pytest.approx(predicted.max())
     assert decision.predicted_cost_usd is not None
 
 
 def test_predictions_are_probabilities_in_the_order_of_the_prompts(data: TrainingData) -> None:
     router = fit_controller(data, config=QUICK)
-    predicted = router.predict(data.prompts)
+    predicted = router.forecast(data.prompts).quality
     assert predicted.shape == (120, 3)
     assert ((predicted > 0) & (predicted < 1)).all()
-    assert np.allclose(predicted[7], router.predict([data.prompts[7]])[0], atol=1e-6)
-    assert np.array_equal(predicted, router.predict([], features=data.features))
-    assert router.predict([], features=hashed([])).shape == (0, 3)
+    assert np.allclose(predicted[7], router.forecast([data.prompts[7]]).quality[0], atol=1e-6)
+    assert np.array_equal(predicted, router.forecast([], features=data.features).quality)
+    assert router.forecast([], features=extract([])).quality.shape == (0, 3)
 
 
 @pytest.mark.parametrize("n_threads", [1, 4])
@@ -120,18 +120,18 @@ def test_the_same_seed_gives_the_same_bytes_on_any_number_of_threads(
     torch.manual_seed(n_threads)  # the caller's random state does not matter
     try:
         router = fit_controller(data, config=QUICK, seed=3)
-        predicted = router.predict(data.prompts)
+        predicted = router.forecast(data.prompts).quality
         assert torch.get_num_threads() == n_threads
     finally:
         torch.set_num_threads(before)
     for member, other in zip(router.members, reference.members, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(member.parameters(), other.parameters(), strict=True))
-    assert predicted.tobytes() == reference.predict(data.prompts).tobytes()
+    assert predicted.tobytes() == reference.forecast(data.prompts).quality.tobytes()
 
 
 def test_another_seed_gives_another_network(data: TrainingData) -> None:
     first, second = (fit_controller(data, config=QUICK, seed=seed) for seed in (0, 1))
-    assert not np.array_equal(first.predict(data.prompts), second.predict(data.prompts))
+    assert not np.array_equal(first.forecast(data.prompts).quality, second.forecast(data.prompts).quality)
 
 
 def test_fitting_leaves_torchs_random_state_alone(data: TrainingData) -> None:
@@ -156,7 +156,7 @@ def test_every_epoch_is_reported(data: TrainingData) -> None:
 )
 def test_a_constant_reward_is_learned_and_finite(quality: list[float]) -> None:
     data = one_model([f"word{i} text" for i in range(6)], quality)
-    predicted = fit_controller(data, config=QUICK).predict(data.prompts)
+    predicted = fit_controller(data, config=QUICK).forecast(data.prompts).quality
     assert np.abs(predicted - quality[0]).max() < 0.2
     assert np.isfinite(predicted).all()
 
@@ -175,7 +175,7 @@ def test_a_model_seen_on_no_training_prompt_is_chosen_last(data: TrainingData) -
     quality[:, 1] = np.nan  # acme/strong
     unseen = replace(data, quality=quality)
     router = fit_controller(unseen, config=QUICK)
-    assert np.isnan(router.predict(data.prompts)[:, 1]).all()
+    assert np.isnan(router.forecast(data.prompts).quality[:, 1]).all()
     assert router.route(data.prompts[0], data.model_ids).fallbacks[-1] == "acme/strong"
 
 
@@ -189,7 +189,8 @@ def test_predictions_are_calibrated_on_noise() -> None:
     words = np.array([f"w{i}" for i in range(400)])
     texts = [" ".join(rng.choice(words, 8)) for _ in range(600)]
     data = one_model(texts, (rng.random(600) < 0.7).astype(float).tolist())
-    predicted = fit_controller(data.rows(np.arange(400))).predict([], features=data.features[400:])
+    held_out = data.features.rows(np.arange(400, 600))
+    predicted = fit_controller(data.rows(np.arange(400))).forecast([], features=held_out).quality
     assert np.abs(predicted - 0.7).mean() < 0.1
 
 

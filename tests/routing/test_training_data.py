@@ -39,6 +39,29 @@ def test_repeats_are_averaged() -> None:
     assert data.cost_usd.tolist() == [[2.0], [1.0]]
 
 
+def test_latency_tokens_and_answers_are_matrices_too() -> None:
+    table = small(("a", "x", "m", 1, 1), ("a", "x", "m", 0, 3), ("b", "y", "n", 1, 1)).assign(
+        repeat=[1, 0, 0],
+        latency_s=[2.0, 4.0, None],
+        input_tokens=[10, 10, 7],
+        output_tokens=[None, 4, 1],
+        response=["second", "first", None],
+    )
+    data = from_table(table)
+    assert np.array_equal(data.latency_s, [[3.0, np.nan], [np.nan, np.nan]], equal_nan=True)
+    assert np.array_equal(data.input_tokens, [[10.0, np.nan], [np.nan, 7.0]], equal_nan=True)
+    assert np.array_equal(data.output_tokens, [[4.0, np.nan], [np.nan, 1.0]], equal_nan=True)
+    assert data.answers is not None
+    assert data.answers.tolist() == [["first", None], [None, None]]
+    assert np.array_equal(data.models.latency_s, [3.0, np.nan], equal_nan=True)
+    assert data.rows(np.array([1])).input_tokens.tolist()[0][1] == 7.0
+
+
+def test_a_table_without_responses_has_no_answers(data: TrainingData) -> None:
+    assert data.answers is None
+    assert np.isnan(data.latency_s).all()
+
+
 @pytest.mark.parametrize("n_rows", [0, 1], ids=["empty", "one-row"])
 def test_too_few_rows_are_said_to_be_too_few(n_rows: int) -> None:
     with pytest.raises(InsufficientDataError):
@@ -61,7 +84,7 @@ def test_a_poisoned_reward_is_refused() -> None:
         from_table(small(("a", "x", "m", 1, 1), ("b", "y", "m", 1e9, 1)))
 
 
-@pytest.mark.parametrize("column", ["quality", "cost_usd"])
+@pytest.mark.parametrize("column", ["quality", "cost_usd", "latency_s", "output_tokens"])
 def test_matrices_made_by_hand_are_checked_too(data: TrainingData, column: str) -> None:
     values = {name: getattr(data, name) for name in TrainingData.__slots__}
     values[column] = values[column].copy()

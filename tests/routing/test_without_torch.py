@@ -59,7 +59,9 @@ def test_without_torch_the_baselines_route_and_the_controller_names_its_extra(
     )
     assert done.stderr == ""
     *routed, fitted, loaded, imported = done.stdout.splitlines()
-    assert routed == [f"{kind} True" for kind in ("fixed", "random", "cheapest", "best_single", "knn")]
+    assert routed == [
+        f"{kind} True" for kind in ("fixed", "random", "cheapest", "best_single", "no_information", "knn")
+    ]
     assert fitted.startswith("controller torch the learned controller needs the extra 'torch': pip install")
     assert loaded.startswith("load torch a saved controller needs the extra 'torch'")
     assert imported == "False"

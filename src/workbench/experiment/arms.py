@@ -179,11 +179,18 @@ def fit_as_written(written: RouterSpec | TrainingSpec, data: TrainingData, *, se
         ConfigError: there is no such kind or option, or a value cannot work.
         MissingExtraError, InsufficientDataError: as `routing.registry.fit`.
     """
-    for name in ("seed", "cost_weight"):
+    for name in ("seed", "cost_weight", "latency_weight"):
         if name in written.options:
             raise ConfigError(f"options.{name}: this is no option of a router, but a key of the spec")
     options: dict[str, object] = dict(written.options)
-    return fit(written.kind or "", data, seed=seed, cost_weight=written.cost_weight, **options)
+    return fit(
+        written.kind or "",
+        data,
+        seed=seed,
+        cost_weight=written.cost_weight,
+        latency_weight=written.latency_weight,
+        **options,
+    )
 
 
 def _routed(arm: ArmSpec, spec: ExperimentSpec, settings: Settings) -> tuple[Arm, str]:

@@ -90,6 +90,7 @@ class RouterSpec(_Strict):
     folds: str | None = None
     checkpoint: ReadFrom | None = None
     cost_weight: Annotated[float, Field(ge=0)] = 0.0
+    latency_weight: Annotated[float, Field(ge=0)] = 0.0
     options: dict[str, Scalar] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -204,6 +205,7 @@ class TrainingSpec(_Strict):
     fit_on: TableSpec
     folds: str | Annotated[int, Field(ge=2, le=50)] = 5
     cost_weight: Annotated[float, Field(ge=0)] = 0.0
+    latency_weight: Annotated[float, Field(ge=0)] = 0.0
     options: dict[str, Scalar] = Field(default_factory=dict)
     seed: int = 0
     file: Path = Field(default=Path("spec.yaml"), exclude=True, description="the YAML itself")

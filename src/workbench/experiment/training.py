@@ -103,7 +103,7 @@ def decided(board: Leaderboard) -> pd.DataFrame:
 
 
 def _contenders(spec: TrainingSpec) -> tuple[list[Contender], tuple[str, ...]]:
-    """The baselines and the router that is asked for, with one weight of cost; and what is left out."""
+    """The baselines and the router that is asked for, with the same weights; and what is left out."""
     kinds = dict.fromkeys([*(contender.kind for contender in BASELINES), spec.kind])
     notes: tuple[str, ...] = ()
     if spec.kind != _LEARNED and importlib.util.find_spec("torch") is None:
@@ -113,6 +113,7 @@ def _contenders(spec: TrainingSpec) -> tuple[list[Contender], tuple[str, ...]]:
         Contender(
             kind,
             cost_weight=spec.cost_weight,
+            latency_weight=spec.latency_weight,
             options=dict(spec.options) if kind == spec.kind else {},
         )
         for kind in kinds

@@ -1,20 +1,17 @@
-"""Routers to beat: a fixed choice, chance, the cheapest, the best on average, and nearest neighbours."""
+"""Routers that do not look at the prompt: a fixed one, chance, the cheapest, the best on average."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from workbench.errors import ConfigError, InsufficientDataError, RoutingError
-from workbench.features import FeatureConfig, hashed, inverse_document_frequency, weighted
-from workbench.routing.decide import Floats, KnownModels, check_cost_weight, decide, distinct
+from workbench.errors import InsufficientDataError, RoutingError
+from workbench.features import PromptFeatures
+from workbench.routing.decide import check_weights, decide, decision, distinct, ranked_candidates
+from workbench.routing.forecast import Forecast, KnownModels, with_mean_costs
 from workbench.routing.training_data import TrainingData
 from workbench.types import Decision, Prompt
-
-_CHUNK = 512  # prompts a time, so that [chunk, N] similarities stay small
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +84,9 @@ class Cheapest:
             RoutingError: there are no candidates.
         """
         names = distinct(candidates, self.name)
-        cost = dict(zip(self.models.model_ids, np.nan_to_num(self.models.cost_usd, nan=np.inf), strict=True))
-        ranked = sorted(names, key=lambda name: cost.get(name, np.inf))
-        at_most = decide(self.name, self.models.quality, ranked[:1], models=self.models, cost_weight=0.0)
-        return Decision(
-            at_most.model_id,
-            self.name,
-            tuple(ranked[1:]),
-            predicted_quality=at_most.predicted_quality,
-            predicted_cost_usd=at_most.predicted_cost_usd,
-        )
+        order = np.argsort(np.nan_to_num(self.models.cost_usd, nan=np.inf), kind="stable")
+        ranked = ranked_candidates(names, [self.models.model_ids[i] for i in order])
+        return decision(self.name, ranked, _means(self.models, 1), self.models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,78 +95,53 @@ class BestSingle:
 
     models: KnownModels
     cost_weight: float = 0.0
+    latency_weight: float = 0.0
 
     @property
     def name(self) -> str:
         """`best_single`."""
         return "best_single"
 
-    def predict(self, prompts: Sequence[Prompt], *, features: csr_array | None = None) -> Floats:
-        """[N, M] each model's mean quality on the training rows, whatever the prompt."""
-        return np.tile(self.models.quality, (len(prompts), 1))
+    def forecast(self, prompts: Sequence[Prompt], *, features: PromptFeatures | None = None) -> Forecast:
+        """Each model's means over the training rows, whatever the prompt."""
+        return _means(self.models, len(prompts) if features is None else len(features))
 
     def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
-        """The candidate with the best mean quality - cost_weight x cost.
+        """The candidate with the best means, as `decide` weighs them.
 
         Raises:
             RoutingError: there are no candidates.
         """
-        quality = self.models.quality
-        return decide(self.name, quality, candidates, models=self.models, cost_weight=self.cost_weight)
+        return decide(self, prompt, candidates)
 
 
 @dataclass(frozen=True, slots=True)
-class KNN:
-    """A model's quality on the `k` most similar training prompts, by the cosine of hashed n-grams.
+class NoInformation:
+    """The best mixture of single models: as a router, with its weights, it is one of them.
 
-    `postings` [D, N] are the weighted features of the training prompts, a row for each bucket, so that a
-    decision reads only the buckets of its prompt; `quality` [N, M] is what each model made of them (NaN: not
-    seen), `weights` [D] the inverse document frequencies. Where no neighbour saw a model, its mean over
-    the training rows is predicted.
+    Its curve is the hull of the single models, which random mixing reaches without looking at a prompt.
     """
 
     models: KnownModels
-    feature_config: FeatureConfig
-    weights: NDArray[np.float32]
-    postings: csr_array
-    quality: Floats
-    k: int = 160
     cost_weight: float = 0.0
+    latency_weight: float = 0.0
 
     @property
     def name(self) -> str:
-        """`knn-k`."""
-        return f"knn-{self.k}"
+        """`no_information`."""
+        return "no_information"
 
-    def predict(self, prompts: Sequence[Prompt], *, features: csr_array | None = None) -> Floats:
-        """[N, M] mean quality over the neighbours; `features` [N, D] as `hashed` makes them."""
-        if features is None:
-            features = hashed([prompt.text for prompt in prompts], self.feature_config)
-        rows = weighted(features, self.weights)
-        parts = [self._mean_quality(rows[i : i + _CHUNK]) for i in range(0, rows.shape[0], _CHUNK)]
-        return np.concatenate(parts) if parts else np.empty((0, len(self.models.model_ids)))
+    def forecast(self, prompts: Sequence[Prompt], *, features: PromptFeatures | None = None) -> Forecast:
+        """Each model's means over the training rows, whatever the prompt."""
+        return _means(self.models, len(prompts) if features is None else len(features))
 
     def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
-        """The candidate with the best predicted quality - cost_weight x cost.
+        """The candidate with the best means, as `decide` weighs them.
 
         Raises:
             RoutingError: there are no candidates.
         """
-        distinct(candidates, self.name)
-        quality = self.predict([prompt])[0]
-        return decide(self.name, quality, candidates, models=self.models, cost_weight=self.cost_weight)
-
-    def _mean_quality(self, rows: csr_array) -> Floats:
-        similarity = (rows @ self.postings).toarray()
-        k = min(self.k, similarity.shape[1])
-        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-        found = self.quality[nearest]
-        seen = np.isfinite(found)
-        counts = seen.sum(axis=1)
-        totals = np.where(seen, found, 0.0).sum(axis=1)
-        average: Floats = np.broadcast_to(self.models.quality, counts.shape).copy()
-        np.divide(totals, counts, out=average, where=counts > 0)
-        return average
+        return decide(self, prompt, candidates)
 
 
 def fit_cheapest(data: TrainingData) -> Cheapest:
@@ -190,26 +155,29 @@ def fit_cheapest(data: TrainingData) -> Cheapest:
     return Cheapest(data.models)
 
 
-def fit_best_single(data: TrainingData, *, cost_weight: float = 0.0) -> BestSingle:
-    """The best by mean quality - cost_weight x mean cost."""
-    return BestSingle(data.models, check_cost_weight(cost_weight, data.models))
-
-
-def fit_knn(data: TrainingData, *, k: int = 160, cost_weight: float = 0.0) -> KNN:
-    """Keep the training prompts, to be compared with.
+def fit_best_single(
+    data: TrainingData, *, cost_weight: float = 0.0, latency_weight: float = 0.0
+) -> BestSingle:
+    """The best by its means.
 
     Raises:
-        ConfigError: `k` is below 1, or `cost_weight` cannot be used.
+        ConfigError: a weight cannot be used.
     """
-    if k < 1:
-        raise ConfigError(f"k of the nearest neighbours is {k}; it must be 1 or more")
-    weights = inverse_document_frequency(data.features)
-    return KNN(
-        models=data.models,
-        feature_config=data.feature_config,
-        weights=weights,
-        postings=csr_array(weighted(data.features, weights).T),
-        quality=data.quality,
-        k=k,
-        cost_weight=check_cost_weight(cost_weight, data.models),
-    )
+    check_weights(data.models, cost_weight=cost_weight, latency_weight=latency_weight)
+    return BestSingle(data.models, cost_weight, latency_weight)
+
+
+def fit_no_information(
+    data: TrainingData, *, cost_weight: float = 0.0, latency_weight: float = 0.0
+) -> NoInformation:
+    """The means of the single models.
+
+    Raises:
+        ConfigError: a weight cannot be used.
+    """
+    check_weights(data.models, cost_weight=cost_weight, latency_weight=latency_weight)
+    return NoInformation(data.models, cost_weight, latency_weight)
+
+
+def _means(models: KnownModels, n_prompts: int) -> Forecast:
+    return with_mean_costs(np.tile(models.quality, (n_prompts, 1)), models)

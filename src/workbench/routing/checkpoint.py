@@ -18,22 +18,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from workbench.errors import CheckpointError, ConfigError
 from workbench.features import FEATURES_VERSION, FeatureConfig
 from workbench.routing.base import Router
-from workbench.routing.baselines import KNN, BestSingle, Cheapest, Fixed, Random
-from workbench.routing.decide import KnownModels
+from workbench.routing.baselines import BestSingle, Cheapest, Fixed, NoInformation, Random
+from workbench.routing.fields import Settings, decoded, encoded, require
+from workbench.routing.forecast import KnownModels
+from workbench.routing.neighbours import KNN
 from workbench.routing.registry import torch_module
 from workbench.storage import read_bytes, write_atomically
 
-SCHEMA = 1
+SCHEMA = 2
 _MAGIC = b"workbench-router"
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, EOFError, OSError)
 _UNREADABLE = (*_DAMAGE, pickle.UnpicklingError, zipfile.BadZipFile, RecursionError, MemoryError)
-
-Settings = dict[str, Any]  # JSON: text, numbers, lists and dicts of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,69 +125,21 @@ def _unpacked(payload: bytes) -> Mapping[str, np.ndarray]:
         return {name: archive[name] for name in archive.files}
 
 
-def _encode_models(router: Cheapest | BestSingle) -> tuple[Settings, bytes]:
-    models = router.models
-    weight = {} if isinstance(router, Cheapest) else {"cost_weight": router.cost_weight}
-    return {"model_ids": list(models.model_ids), **weight}, _packed(
-        quality=models.quality, cost=models.cost_usd
+def _plain(kind: type[Any]) -> Codec:
+    """For a router that is a dataclass of numbers, texts and arrays."""
+    return Codec(
+        kind.__name__, _encode_fields, lambda settings, payload: _decode_fields(kind, settings, payload)
     )
 
 
-def _models(settings: Settings, arrays: Mapping[str, np.ndarray]) -> KnownModels:
-    model_ids = tuple(str(model_id) for model_id in settings["model_ids"])
-    _require(len(model_ids) > 0, "models")
-    _require(arrays["quality"].shape == arrays["cost"].shape == (len(model_ids),), "models")
-    return KnownModels(model_ids, arrays["quality"].astype(np.float64), arrays["cost"].astype(np.float64))
+def _encode_fields(router: Any) -> tuple[Settings, bytes]:
+    settings, arrays = encoded(router)
+    return settings, _packed(**arrays)
 
 
-def _feature_config(settings: Settings) -> FeatureConfig:
-    low, high = settings["char_ngrams"]
-    return FeatureConfig(**{**settings, "char_ngrams": (int(low), int(high))})
-
-
-def _require(is_so: bool, what: str) -> None:
-    """Parts of a router must fit together, or it would fail later, at a decision."""
-    if not is_so:
-        raise ValueError(f"the parts of the router do not agree on its {what}")
-
-
-def _encode_knn(router: KNN) -> tuple[Settings, bytes]:
-    settings = {
-        "model_ids": list(router.models.model_ids),
-        "features": asdict(router.feature_config),
-        "k": router.k,
-        "cost_weight": router.cost_weight,
-    }
-    rows = router.postings
-    return settings, _packed(
-        quality=router.models.quality,
-        cost=router.models.cost_usd,
-        weights=router.weights,
-        neighbour_quality=router.quality,
-        data=rows.data,
-        indices=rows.indices,
-        indptr=rows.indptr,
-    )
-
-
-def _decode_knn(settings: Settings, payload: bytes) -> Router:
-    arrays = _unpacked(payload)
-    models, config = _models(settings, arrays), _feature_config(settings["features"])
-    shape = (config.n_features, len(arrays["neighbour_quality"]))
-    postings = csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
-    postings.check_format(full_check=True)
-    _require(arrays["weights"].shape == shape[:1], "features")
-    _require(arrays["neighbour_quality"].shape[1:] == models.quality.shape, "models")
-    _require(bool(np.isfinite(arrays["weights"]).all() and np.isfinite(arrays["data"]).all()), "numbers")
-    return KNN(
-        models=models,
-        feature_config=config,
-        weights=arrays["weights"],
-        postings=postings,
-        quality=arrays["neighbour_quality"],
-        k=int(settings["k"]),
-        cost_weight=float(settings["cost_weight"]),
-    )
+def _decode_fields(kind: type[Any], settings: Settings, payload: bytes) -> Router:
+    router: Router = decoded(kind, settings, _unpacked(payload))
+    return router
 
 
 def _encode_controller(router: Any) -> tuple[Settings, bytes]:  # Any: its type needs torch to name
@@ -198,10 +149,12 @@ def _encode_controller(router: Any) -> tuple[Settings, bytes]:  # Any: its type 
         "features": asdict(router.feature_config),
         "network": asdict(router.members[0].config),
         "cost_weight": router.cost_weight,
+        "latency_weight": router.latency_weight,
     }
     arrays = {
         "quality": router.models.quality,
         "cost": router.models.cost_usd,
+        "latency": router.models.latency_s,
         "weights": router.weights,
         "position": router.position,
         "temperature": router.temperature,
@@ -212,11 +165,13 @@ def _encode_controller(router: Any) -> tuple[Settings, bytes]:  # Any: its type 
 def _decode_controller(settings: Settings, payload: bytes) -> Router:
     controller = torch_module("workbench.routing.controller", "a saved controller")
     members, arrays = controller.members_from_bytes(payload, settings["network"])
-    models, config = _models(settings, arrays), _feature_config(settings["features"])
+    means = [arrays[name].astype(np.float64) for name in ("quality", "cost", "latency")]
+    models = KnownModels(tuple(str(model_id) for model_id in settings["model_ids"]), *means)
+    config = decoded(FeatureConfig, settings["features"], {})
     network = members[0].config
-    _require(arrays["weights"].shape == arrays["position"].shape == (config.n_features,), "features")
-    _require(bool((arrays["position"] < network.n_buckets).all()), "buckets")
-    _require(arrays["temperature"].shape == models.quality.shape == (network.n_models,), "models")
+    require(arrays["weights"].shape == arrays["position"].shape == (config.n_features,), "features")
+    require(bool((arrays["position"] < network.n_buckets).all()), "buckets")
+    require(arrays["temperature"].shape == models.quality.shape == (network.n_models,), "models")
     router: Router = controller.MetaController(
         models=models,
         feature_config=config,
@@ -225,21 +180,17 @@ def _decode_controller(settings: Settings, payload: bytes) -> Router:
         members=members,
         temperature=arrays["temperature"],
         cost_weight=float(settings["cost_weight"]),
+        latency_weight=float(settings["latency_weight"]),
     )
     return router
 
 
 CODECS: Mapping[str, Codec] = {
-    "fixed": Codec(
-        "Fixed", lambda r: ({"model_id": r.model_id}, b""), lambda s, _: Fixed(str(s["model_id"]))
-    ),
-    "random": Codec("Random", lambda r: ({"seed": r.seed}, b""), lambda s, _: Random(int(s["seed"]))),
-    "cheapest": Codec("Cheapest", _encode_models, lambda s, p: Cheapest(_models(s, _unpacked(p)))),
-    "best_single": Codec(
-        "BestSingle",
-        _encode_models,
-        lambda s, p: BestSingle(_models(s, _unpacked(p)), float(s["cost_weight"])),
-    ),
-    "knn": Codec("KNN", _encode_knn, _decode_knn),
+    "fixed": _plain(Fixed),
+    "random": _plain(Random),
+    "cheapest": _plain(Cheapest),
+    "best_single": _plain(BestSingle),
+    "no_information": _plain(NoInformation),
+    "knn": _plain(KNN),
     "controller": Codec("MetaController", _encode_controller, _decode_controller),
 }

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from workbench.features import FeatureConfig, hashed, select, weighted
-from workbench.routing.decide import Floats, KnownModels, decide, distinct
+from workbench.features import FeatureConfig, PromptFeatures, extract, select, weighted
+from workbench.routing.decide import decide
+from workbench.routing.forecast import Floats, Forecast, KnownModels, with_mean_costs
 from workbench.types import Decision, Prompt
 
 _CHUNK = 4_096  # prompts a forward pass
@@ -74,37 +75,37 @@ class MetaController:
     members: tuple[Controller, ...]
     temperature: NDArray[np.float64]
     cost_weight: float = 0.0
+    latency_weight: float = 0.0
 
     @property
     def name(self) -> str:
         """`controller`."""
         return "controller"
 
-    def predict(self, prompts: Sequence[Prompt], *, features: csr_array | None = None) -> Floats:
-        """[N, M] predicted quality, NaN for a model that was never seen; `features` [N, D], where known."""
+    def forecast(self, prompts: Sequence[Prompt], *, features: PromptFeatures | None = None) -> Forecast:
+        """Predicted quality, NaN for a model that was never seen, and each model's mean cost and latency."""
         if features is None:
-            features = hashed([prompt.text for prompt in prompts], self.feature_config)
+            features = extract([prompt.text for prompt in prompts], self.feature_config)
         n_buckets = self.members[0].config.n_buckets
-        rows = select(weighted(features, self.weights), self.position, n_buckets)
+        rows = select(weighted(features.ngrams, self.weights), self.position, n_buckets)
         parts = [self._probability(rows[i : i + _CHUNK]) for i in range(0, rows.shape[0], _CHUNK)]
-        return np.concatenate(parts) if parts else np.empty((0, len(self.models.model_ids)))
+        quality = np.concatenate(parts) if parts else np.empty((0, len(self.models.model_ids)))
+        return with_mean_costs(quality, self.models)
 
     def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
-        """The candidate with the best predicted quality - cost_weight x cost.
+        """The candidate with the best forecast, as `decide` weighs it.
 
         Raises:
             RoutingError: there are no candidates.
         """
-        distinct(candidates, self.name)
-        quality = self.predict([prompt])[0]
-        return decide(self.name, quality, candidates, models=self.models, cost_weight=self.cost_weight)
+        return decide(self, prompt, candidates)
 
     def _probability(self, rows: csr_array) -> Floats:
         bags = to_bags(rows)
         with torch.inference_mode():
             logits = torch.stack([member(bags) for member in self.members]).mean(dim=0)
-        quality = 1.0 / (1.0 + np.exp(-logits.double().numpy() / self.temperature))
-        return np.where(np.isnan(self.models.quality), np.nan, quality)
+        quality: Floats = 1.0 / (1.0 + np.exp(-logits.double().numpy() / self.temperature))
+        return quality
 
 
 def to_bags(rows: csr_array) -> Bags:

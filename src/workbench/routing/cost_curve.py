@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import DataError
-from workbench.routing.decide import Floats
+from workbench.routing.forecast import Floats
 
 _N_WEIGHTS = 200
 

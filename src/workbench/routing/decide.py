@@ -1,40 +1,26 @@
-"""From predicted quality and expected cost to a decision: the same rule for every router.
+"""From a forecast to a decision: the same rule for every router.
 
-The choice is the candidate with the highest quality - cost_weight x cost_usd. `cost_weight` is the
-quality one gives up to save a dollar: 0 asks for quality alone. Equal scores go to the cheaper
-candidate, then to the one that was named first.
+The choice is the candidate with the highest quality - cost_weight x cost_usd - latency_weight x latency_s.
+`cost_weight` is the quality one gives up to save a dollar, `latency_weight` to save a second: 0 and 0 ask
+for quality alone. Equal scores go to the cheaper candidate, then to the one that was named first.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from workbench.errors import ConfigError, RoutingError
+from workbench.features import PromptFeatures
+from workbench.routing.forecast import Floats, Forecast, KnownModels
 from workbench.types import Decision, Prompt
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class KnownModels:
-    """What the training rows say of each model without looking at the prompt.
-
-    `quality` [M] and `cost_usd` [M] are means; NaN: none was recorded.
-    """
-
-    model_ids: tuple[str, ...]
-    quality: Floats
-    cost_usd: Floats
 
 
 @runtime_checkable
 class Predictor(Protocol):
-    """A router that says beforehand how good each model's answer will be."""
+    """A router that says beforehand how good each model's answer will be, and what it will take."""
 
     @property
     def name(self) -> str:
@@ -51,8 +37,13 @@ class Predictor(Protocol):
         """The quality it gives up to save a dollar."""
         ...
 
-    def predict(self, prompts: Sequence[Prompt], *, features: csr_array | None = None) -> Floats:
-        """[N, M] predicted quality; `features` [N, D] where the prompts have been hashed already."""
+    @property
+    def latency_weight(self) -> float:
+        """The quality it gives up to save a second."""
+        ...
+
+    def forecast(self, prompts: Sequence[Prompt], *, features: PromptFeatures | None = None) -> Forecast:
+        """What it expects of N prompts; `features` are theirs, where they have been extracted already."""
         ...
 
     def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
@@ -60,40 +51,57 @@ class Predictor(Protocol):
         ...
 
 
-def scores(quality: Floats, cost_usd: Floats, cost_weight: float) -> Floats:
-    """[N, M] what is maximised: quality [N, M] - cost_weight x cost_usd [M]."""
-    return quality if cost_weight == 0.0 else quality - cost_weight * cost_usd
+def scores(forecast: Forecast, *, cost_weight: float, latency_weight: float = 0.0) -> Floats:
+    """[N, M] what is maximised."""
+    score = forecast.quality
+    if cost_weight != 0.0:
+        score = score - cost_weight * forecast.cost_usd
+    if latency_weight != 0.0:
+        score = score - latency_weight * forecast.latency_s
+    return score
 
 
-def by_score(quality: Floats, models: KnownModels, cost_weight: float) -> NDArray[np.int64]:
+def by_score(forecast: Forecast, *, cost_weight: float, latency_weight: float = 0.0) -> NDArray[np.int64]:
     """[N, M] columns from the best to the worst for each prompt, ties to the cheaper."""
-    score = np.nan_to_num(scores(quality, models.cost_usd, cost_weight), nan=-np.inf)
-    cost = np.broadcast_to(np.nan_to_num(models.cost_usd, nan=np.inf), score.shape)
-    return np.lexsort((cost, -score), axis=-1)
+    score = scores(forecast, cost_weight=cost_weight, latency_weight=latency_weight)
+    cost = np.nan_to_num(forecast.cost_usd, nan=np.inf)
+    return np.lexsort((cost, -np.nan_to_num(score, nan=-np.inf)), axis=-1)
 
 
-def decide(
-    router: str, quality: Floats, candidates: Sequence[str], *, models: KnownModels, cost_weight: float
-) -> Decision:
-    """The decision for one prompt whose predicted quality is `quality` [M].
+def decide(router: Predictor, prompt: Prompt, candidates: Sequence[str]) -> Decision:
+    """The decision that follows from the router's forecast for `prompt`.
 
     A candidate that the router does not know comes last, and is chosen only where none is known.
 
     Raises:
         RoutingError: there are no candidates.
     """
-    names = distinct(candidates, router)
-    column = {model_id: i for i, model_id in enumerate(models.model_ids)}
-    position = {int(i): place for place, i in enumerate(by_score(quality[None, :], models, cost_weight)[0])}
-    known = sorted((n for n in names if n in column), key=lambda name: position[column[name]])
-    ranked = known + [name for name in names if name not in column]
-    best = column.get(ranked[0])
+    names = distinct(candidates, router.name)
+    forecast = router.forecast([prompt])
+    order = by_score(forecast, cost_weight=router.cost_weight, latency_weight=router.latency_weight)[0]
+    ranked = ranked_candidates(names, [router.models.model_ids[i] for i in order])
+    return decision(router.name, ranked, forecast, router.models)
+
+
+def ranked_candidates(candidates: Sequence[str], model_ids: Sequence[str]) -> list[str]:
+    """The candidates in the order of `model_ids`, those that are not among them last, in their own."""
+    position = {model_id: place for place, model_id in enumerate(model_ids)}
+    return sorted(candidates, key=lambda name: position.get(name, len(position)))
+
+
+def decision(router: str, ranked: Sequence[str], forecast: Forecast, models: KnownModels) -> Decision:
+    """The first of `ranked`, the others as fallbacks, with what `forecast`, of one prompt, says of it."""
+    if ranked[0] not in models.model_ids:
+        return Decision(ranked[0], router, tuple(ranked[1:]))
+    best = models.model_ids.index(ranked[0])
     return Decision(
         model_id=ranked[0],
         router=router,
         fallbacks=tuple(ranked[1:]),
-        predicted_quality=None if best is None else _known(quality[best]),
-        predicted_cost_usd=None if best is None else _known(models.cost_usd[best]),
+        predicted_quality=_known(forecast.quality[0, best]),
+        predicted_cost_usd=_known(forecast.cost_usd[0, best]),
+        predicted_latency_s=_known(forecast.latency_s[0, best]),
+        familiarity=_known(forecast.familiarity[0]),
     )
 
 
@@ -108,20 +116,24 @@ def distinct(candidates: Sequence[str], router: str) -> list[str]:
     return list(dict.fromkeys(candidates))
 
 
-def check_cost_weight(cost_weight: float, models: KnownModels) -> float:
-    """`cost_weight`, if it is a finite number >= 0 and the costs it needs are known.
+def check_weights(models: KnownModels, *, cost_weight: float = 0.0, latency_weight: float = 0.0) -> None:
+    """Nothing, if both weights are finite numbers >= 0 and what they weigh is known of every model.
 
     Raises:
-        ConfigError: it is not, or a model has no recorded cost.
+        ConfigError: one is not, or a model has no recorded cost or latency.
     """
-    if not (math.isfinite(cost_weight) and cost_weight >= 0.0):
-        raise ConfigError(f"cost_weight is {cost_weight}; it must be a finite number >= 0 (quality per USD)")
-    unpriced = [name for name, cost in zip(models.model_ids, models.cost_usd, strict=True) if np.isnan(cost)]
-    if cost_weight > 0.0 and unpriced:
-        raise ConfigError(
-            f"cost_weight is {cost_weight}, but the training rows have no cost_usd for {unpriced[0]}"
-        )
-    return cost_weight
+    _check_weight("cost_weight", cost_weight, "cost_usd", models)
+    _check_weight("latency_weight", latency_weight, "latency_s", models)
+
+
+def _check_weight(name: str, weight: float, column: str, models: KnownModels) -> None:
+    if not (math.isfinite(weight) and weight >= 0.0):
+        unit = {"cost_usd": "USD", "latency_s": "second"}[column]
+        raise ConfigError(f"{name} is {weight}; it must be a finite number >= 0 (quality per {unit})")
+    means = models.cost_usd if column == "cost_usd" else models.latency_s
+    unknown = [model_id for model_id, mean in zip(models.model_ids, means, strict=True) if np.isnan(mean)]
+    if weight > 0.0 and unknown:
+        raise ConfigError(f"{name} is {weight}, but the training rows have no {column} for {unknown[0]}")
 
 
 def _known(value: float) -> float | None:

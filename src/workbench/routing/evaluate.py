@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from workbench.errors import ConfigError, DataError, InsufficientDataError
+from workbench.features import FeatureConfig
 from workbench.routing.base import Router
 from workbench.routing.cost_curve import (
     CostCurve,
@@ -21,7 +22,8 @@ from workbench.routing.cost_curve import (
     router_curve,
     saving_at_parity,
 )
-from workbench.routing.decide import Floats, Predictor, by_score
+from workbench.routing.decide import Predictor, by_score
+from workbench.routing.forecast import Floats, Forecast, KnownModels, pooled, with_mean_costs
 from workbench.routing.metrics import brier, calibration_error, mean_with_interval, pair_metrics
 from workbench.routing.registry import fit
 from workbench.routing.training_data import TrainingData, from_table, parts_by_group
@@ -36,6 +38,7 @@ class Contender:
     kind: str
     label: str | None = None
     cost_weight: float = 0.0
+    latency_weight: float = 0.0
     options: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -73,16 +76,20 @@ class Result:
 class OutOfFold:
     """What one contender said of prompts that it was not fitted on.
 
-    `predicted` [N, M] quality (NaN where the router makes no prediction), `expected_cost` [N, M] each model's
-    mean cost on the training folds, `choice` [N] the column it chose.
+    `forecast` of N prompts and M models: NaN as the quality of a router that makes no prediction, with each
+    model's mean cost and latency on the training folds. `choice` [N] is the column it chose.
     """
 
     router: str
     kind: str
-    predicted: Floats
-    expected_cost: Floats
+    forecast: Forecast
     choice: NDArray[np.int64]
     fit_s: float
+
+    @property
+    def predicted(self) -> Floats:
+        """[N, M] predicted quality; NaN where the router makes no prediction."""
+        return self.forecast.quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +121,18 @@ def cross_validate(
     contenders: Sequence[Contender] = BASELINES,
     seed: int = 0,
     n_resamples: int = 1000,
+    feature_config: FeatureConfig | None = None,
 ) -> Leaderboard:
     """Fit each contender on all folds but one, score it on that one, and pool the folds.
 
     `folds` names a column of the table (rows without a value are left out), or is a number of folds to
-    make, in which prompts of one group stay together.
+    make, in which prompts of one group stay together. Features are extracted once, for all contenders.
 
     Raises:
         ConfigError: there is no such column, or too few folds.
         InsufficientDataError: no prompt was answered by every model.
     """
-    data, fold = _with_folds(table, folds, seed)
+    data, fold = _with_folds(table, folds, seed, feature_config)
     is_complete: NDArray[np.bool_] = np.asarray(np.isfinite(data.quality).all(axis=1))
     if is_complete.sum() < 2:
         raise InsufficientDataError(
@@ -137,18 +145,20 @@ def cross_validate(
     return Leaderboard(results, tuple(predictions), scored)
 
 
-def _with_folds(table: pd.DataFrame, folds: str | int, seed: int) -> tuple[TrainingData, NDArray[np.int64]]:
+def _with_folds(
+    table: pd.DataFrame, folds: str | int, seed: int, feature_config: FeatureConfig | None
+) -> tuple[TrainingData, NDArray[np.int64]]:
     if isinstance(folds, int):
         if folds < 2:
             raise ConfigError(f"folds is {folds}; there must be 2 or more")
-        data = from_table(table)
+        data = from_table(table, feature_config=feature_config)
         if folds > (n_groups := len(np.unique(data.groups))):
             raise InsufficientDataError(f"{n_groups} groups of prompts cannot make {folds} folds")
         return data, parts_by_group(data.groups, folds, seed=seed)
     if folds not in table:
         raise ConfigError(f"the table has no column {folds!r} to take the folds from")
     table = table[table[folds].notna()]
-    data = from_table(table)
+    data = from_table(table, feature_config=feature_config)
     fold_of = table.groupby("prompt_id")[folds]
     divided = fold_of.nunique()
     if (divided > 1).any():
@@ -167,45 +177,67 @@ def _out_of_fold(
     is_scored: NDArray[np.bool_],
     seed: int,
 ) -> OutOfFold:
-    predicted, expected = np.full(data.quality.shape, np.nan), np.full(data.quality.shape, np.nan)
+    parts, asked = [], []
     choice = np.zeros(len(data.prompts), dtype=np.int64)
     name, fit_s = contender.kind, 0.0
     for held_out in np.unique(fold):
         training = data.rows(np.flatnonzero(fold != held_out))
         started_s = time.perf_counter()
-        router = fit(
-            contender.kind, training, seed=seed, cost_weight=contender.cost_weight, **contender.options
-        )
+        router = _fitted(contender, training, seed)
         fit_s += time.perf_counter() - started_s
         rows = np.flatnonzero((fold == held_out) & is_scored)
-        name, expected[rows] = router.name, training.models.cost_usd
-        predicted[rows], choice[rows] = _ask(router, data, rows)
+        name = router.name
+        forecast, choice[rows] = _ask(router, data, rows, training.models)
+        parts.append(forecast)
+        asked.append(rows)
+    in_order = np.argsort(np.concatenate(asked), kind="stable")
     return OutOfFold(
         router=contender.label or name,
         kind=contender.kind,
-        predicted=predicted[is_scored],
-        expected_cost=expected[is_scored],
+        forecast=pooled(parts).rows(in_order),
         choice=choice[is_scored],
         fit_s=fit_s,
     )
 
 
-def _ask(router: Router, data: TrainingData, rows: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
-    """[n, M] predictions, NaN of a router that makes none, and [n] choices."""
+def _fitted(contender: Contender, training: TrainingData, seed: int) -> Router:
+    return fit(
+        contender.kind,
+        training,
+        seed=seed,
+        cost_weight=contender.cost_weight,
+        latency_weight=contender.latency_weight,
+        **contender.options,
+    )
+
+
+def _ask(
+    router: Router, data: TrainingData, rows: NDArray[np.int64], known: KnownModels
+) -> tuple[Forecast, NDArray[np.int64]]:
+    """What a router expects, NaN of one that makes no prediction, and the [n] columns that it chooses."""
     prompts = [data.prompts[i] for i in rows]
     if isinstance(router, Predictor):
-        predicted = router.predict(prompts, features=data.features[rows])
-        return predicted, by_score(predicted, router.models, router.cost_weight)[:, 0]
-    column = {model_id: i for i, model_id in enumerate(data.model_ids)}
-    chosen = [column[router.route(prompt, data.model_ids).model_id] for prompt in prompts]
-    return np.full((len(rows), len(column)), np.nan), np.array(chosen, dtype=np.int64)
+        forecast = router.forecast(prompts, features=data.features.rows(rows))
+        weights = {"cost_weight": router.cost_weight, "latency_weight": router.latency_weight}
+        return forecast, by_score(forecast, **weights)[:, 0]
+    column = {model_id: i for i, model_id in enumerate(known.model_ids)}
+    chosen = [column[router.route(prompt, known.model_ids).model_id] for prompt in prompts]
+    nothing = np.full((len(rows), len(column)), np.nan)
+    return with_mean_costs(nothing, known), np.array(chosen, dtype=np.int64)
 
 
 def _oracle(data: TrainingData) -> OutOfFold:
     """Knows what each model will do, and takes the cheapest of the best."""
     cost = np.nan_to_num(data.cost_usd, nan=0.0)
     choice = np.lexsort((cost, -data.quality), axis=-1)[:, 0]
-    return OutOfFold(ORACLE, ORACLE, data.quality, data.cost_usd, choice, 0.0)
+    forecast = Forecast(
+        quality=data.quality,
+        cost_usd=data.cost_usd,
+        latency_s=data.latency_s,
+        spread=np.zeros_like(data.quality),
+        familiarity=np.ones(len(choice)),
+    )
+    return OutOfFold(ORACLE, ORACLE, forecast, choice, 0.0)
 
 
 def _result(said: OutOfFold, scored: Scored, *, n_resamples: int, seed: int) -> Result:
@@ -295,6 +327,6 @@ def _curve_measures(said: OutOfFold, data: TrainingData) -> dict[str, float | No
 
 
 def _curve(said: OutOfFold, data: TrainingData) -> CostCurve:
-    if said.kind == "best_single":
+    if said.kind in ("best_single", "no_information"):
         return no_information_curve(data.quality, data.cost_usd)
-    return router_curve(said.predicted, said.expected_cost, data.quality, data.cost_usd)
+    return router_curve(said.predicted, said.forecast.cost_usd, data.quality, data.cost_usd)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import DataError, InsufficientDataError
-from workbench.routing.decide import Floats
+from workbench.routing.forecast import Floats
 from workbench.stats.estimate import Estimate
 
 _RESAMPLES_A_TIME = 50  # so that [R, N] stays at some megabytes

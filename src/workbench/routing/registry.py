@@ -7,16 +7,24 @@ from types import ModuleType
 
 from workbench.errors import ConfigError, MissingExtraError
 from workbench.routing.base import Router
-from workbench.routing.baselines import Fixed, Random, fit_best_single, fit_cheapest, fit_knn
+from workbench.routing.baselines import Fixed, Random, fit_best_single, fit_cheapest, fit_no_information
+from workbench.routing.neighbours import TUNED, fit_knn
 from workbench.routing.training_data import TrainingData
 
 Fit = Callable[..., Router]
+Weights = Mapping[str, float]
 
 
 def fit(
-    kind: str, data: TrainingData, *, seed: int = 0, cost_weight: float = 0.0, **options: object
+    kind: str,
+    data: TrainingData,
+    *,
+    seed: int = 0,
+    cost_weight: float = 0.0,
+    latency_weight: float = 0.0,
+    **options: object,
 ) -> Router:
-    """Fit a router of this `kind` (see `ROUTERS`) with its own `options`.
+    """Fit a router of this `kind` (see `ROUTERS`) with its own `options`; the weights are those of `decide`.
 
     Raises:
         ConfigError: there is no such kind or option, or an option's value cannot work.
@@ -37,44 +45,47 @@ def fit(
             raise ConfigError(
                 f"option {name!r} of router {kind!r} is {value!r}; it must be {wanted.__name__}"
             )
-    return ROUTERS[kind](data, seed=seed, cost_weight=cost_weight, **options)
+    weights = {"cost_weight": cost_weight, "latency_weight": latency_weight}
+    return ROUTERS[kind](data, seed=seed, weights=weights, **options)
 
 
-def _fixed(data: TrainingData, *, seed: int, cost_weight: float, model_id: str = "") -> Router:
+def _fixed(data: TrainingData, *, seed: int, weights: Weights, model_id: str = "") -> Router:
     if model_id not in data.model_ids:
         known = ", ".join(data.model_ids)
         raise ConfigError(f"router 'fixed' needs model_id, one of: {known} (it was {model_id!r})")
     return Fixed(model_id)
 
 
-def _random(data: TrainingData, *, seed: int, cost_weight: float) -> Router:
+def _random(data: TrainingData, *, seed: int, weights: Weights) -> Router:
     return Random(seed)
 
 
-def _cheapest(data: TrainingData, *, seed: int, cost_weight: float) -> Router:
+def _cheapest(data: TrainingData, *, seed: int, weights: Weights) -> Router:
     return fit_cheapest(data)
 
 
-def _best_single(data: TrainingData, *, seed: int, cost_weight: float) -> Router:
-    return fit_best_single(data, cost_weight=cost_weight)
+def _best_single(data: TrainingData, *, seed: int, weights: Weights) -> Router:
+    return fit_best_single(data, **weights)
 
 
-def _knn(data: TrainingData, *, seed: int, cost_weight: float, k: int = 160) -> Router:
-    return fit_knn(data, k=k, cost_weight=cost_weight)
+def _no_information(data: TrainingData, *, seed: int, weights: Weights) -> Router:
+    return fit_no_information(data, **weights)
+
+
+def _knn(data: TrainingData, *, seed: int, weights: Weights, k: int | str = TUNED) -> Router:
+    return fit_knn(data, k=k, seed=seed, **weights)
 
 
 def _controller(
     data: TrainingData,
     *,
     seed: int,
-    cost_weight: float,
+    weights: Weights,
     config: object = None,
     observer: object = None,
 ) -> Router:
     train = torch_module("workbench.routing.train", "the learned controller")
-    router: Router = train.fit_controller(
-        data, seed=seed, cost_weight=cost_weight, config=config, observer=observer
-    )
+    router: Router = train.fit_controller(data, seed=seed, config=config, observer=observer, **weights)
     return router
 
 
@@ -83,10 +94,11 @@ ROUTERS: Mapping[str, Fit] = {
     "random": _random,
     "cheapest": _cheapest,
     "best_single": _best_single,
+    "no_information": _no_information,
     "knn": _knn,
     "controller": _controller,
 }
-_COMMON = ("data", "seed", "cost_weight")
+_COMMON = ("data", "seed", "weights")
 
 
 def torch_module(name: str, purpose: str) -> ModuleType:

@@ -103,9 +103,7 @@ def served_log(
         models=models,
         quality=PolicyLog(action, propensity, quality, clusters),
         cost=(
-            None
-            if np.isnan(costs).any()
-            else PolicyLog(action, propensity, costs, clusters, (0.0, float(costs.max())))
+            None if np.isnan(costs).any() else PolicyLog(action, propensity, costs, clusters, (0.0, np.inf))
         ),
         expected_quality=expected.quality,
         expected_cost_usd=expected.cost_usd,

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from workbench.errors import ConfigError, RoutingError
 from workbench.features import inverse_document_frequency, positions, select, weighted
 from workbench.routing.controller import Controller, ControllerConfig, MetaController, to_bags
-from workbench.routing.decide import Floats, check_cost_weight
+from workbench.routing.decide import check_weights
+from workbench.routing.forecast import Floats
 from workbench.routing.training_data import TrainingData, parts_by_group
 
 
@@ -76,21 +77,22 @@ def fit_controller(
     *,
     seed: int = 0,
     cost_weight: float = 0.0,
+    latency_weight: float = 0.0,
     config: TrainConfig | None = None,
     observer: Observer | None = None,
 ) -> MetaController:
     """Fit an ensemble and calibrate it; the same for the same data, config and seed.
 
     Raises:
-        ConfigError: `cost_weight` needs costs that the rows do not have.
+        ConfigError: a weight needs costs or latencies that the rows do not have.
         RoutingError: the loss or a weight is not finite.
     """
     config = config or TrainConfig()
-    check_cost_weight(cost_weight, data.models)
-    idf = inverse_document_frequency(data.features)
-    position = positions(data.features, min_prompts=config.min_prompts)
+    check_weights(data.models, cost_weight=cost_weight, latency_weight=latency_weight)
+    idf = inverse_document_frequency(data.features.ngrams)
+    position = positions(data.features.ngrams, min_prompts=config.min_prompts)
     n_buckets = max(int(position.max()) + 1, 1)
-    rows = select(weighted(data.features, idf), position, n_buckets)
+    rows = select(weighted(data.features.ngrams, idf), position, n_buckets)
     members, held_out_logits = [], np.full(data.quality.shape, np.nan)
     with _reproducibly(seed):
         for number, is_held_out in enumerate(_held_out(data.groups, config, seed)):
@@ -106,6 +108,7 @@ def fit_controller(
         members=tuple(members),
         temperature=_temperatures(held_out_logits, data.quality),
         cost_weight=cost_weight,
+        latency_weight=latency_weight,
     )
 
 

@@ -1,35 +1,42 @@
 """What a router learns from: prompts, their features, and what each model made of them.
 
-Dimensions: N prompts, D features, M models.
+Dimensions: N prompts, M models.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from workbench.errors import DataError, InsufficientDataError
-from workbench.features import FeatureConfig, hashed
+from workbench.features import FeatureConfig, PromptFeatures, extract
 from workbench.outcomes import pivot, prompt_groups, validate
-from workbench.routing.decide import KnownModels
+from workbench.routing.forecast import Floats, KnownModels
 from workbench.types import Prompt
 
-Floats = NDArray[np.float64]
+_NUMBERS: tuple[Literal["cost_usd", "latency_s", "input_tokens", "output_tokens"], ...] = (
+    "cost_usd",
+    "latency_s",
+    "input_tokens",
+    "output_tokens",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """An outcome table as matrices. NaN: the model did not see the prompt, or its cost is not known.
+    """An outcome table as matrices. NaN: the model did not see the prompt, or the number is not known.
 
-    `quality` and `cost_usd` are [N, M]; prompts with the same of `groups` [N] must stay in one part of any
-    split; `features` [N, D] were made with `feature_config`.
+    `quality`, `cost_usd`, `latency_s`, `input_tokens` and `output_tokens` are [N, M], means over repeats;
+    `answers` [N, M] are the texts of the first repeat that has one, or None, and None where the table has no
+    responses. Prompts with the same of `groups` [N] must stay in one part of any split. `features` were made
+    with `feature_config`.
 
     Raises:
         InsufficientDataError: fewer than two prompts, or no quality at all.
-        DataError: a quality outside [0, 1] or a cost that is negative or infinite; names the prompt.
+        DataError: a quality outside [0, 1], or another number that is negative or infinite; names the prompt.
     """
 
     prompts: tuple[Prompt, ...]
@@ -37,13 +44,18 @@ class TrainingData:
     model_ids: tuple[str, ...]
     quality: Floats
     cost_usd: Floats
-    features: csr_array
+    latency_s: Floats
+    input_tokens: Floats
+    output_tokens: Floats
+    answers: NDArray[np.object_] | None
+    features: PromptFeatures
     feature_config: FeatureConfig
 
     def __post_init__(self) -> None:
         self._reject("quality", self.quality, (self.quality < 0.0) | (self.quality > 1.0), "in [0, 1]")
-        is_bad_cost = (self.cost_usd < 0.0) | np.isinf(self.cost_usd)
-        self._reject("cost_usd", self.cost_usd, is_bad_cost, "a finite number >= 0")
+        for column in _NUMBERS:
+            values = getattr(self, column)
+            self._reject(column, values, (values < 0.0) | np.isinf(values), "a finite number >= 0")
         if len(self.prompts) < 2 or not np.isfinite(self.quality).any():
             raise InsufficientDataError(
                 f"a router cannot be fitted on {len(self.prompts)} prompts with "
@@ -53,7 +65,12 @@ class TrainingData:
     @property
     def models(self) -> KnownModels:
         """What is known of each model without looking at the prompt."""
-        return KnownModels(self.model_ids, _column_means(self.quality), _column_means(self.cost_usd))
+        return KnownModels(
+            model_ids=self.model_ids,
+            quality=_column_means(self.quality),
+            cost_usd=_column_means(self.cost_usd),
+            latency_s=_column_means(self.latency_s),
+        )
 
     def rows(self, chosen: NDArray[np.int64]) -> "TrainingData":
         """The same models on some of the prompts, by position."""
@@ -63,7 +80,11 @@ class TrainingData:
             model_ids=self.model_ids,
             quality=self.quality[chosen],
             cost_usd=self.cost_usd[chosen],
-            features=self.features[chosen],
+            latency_s=self.latency_s[chosen],
+            input_tokens=self.input_tokens[chosen],
+            output_tokens=self.output_tokens[chosen],
+            answers=None if self.answers is None else self.answers[chosen],
+            features=self.features.rows(chosen),
             feature_config=self.feature_config,
         )
 
@@ -98,7 +119,10 @@ def from_table(
         raise InsufficientDataError("the outcome table has no scored row to learn from")
     table = table.assign(arm=_row_model_ids(table, model_ids or {}))
     quality = pivot(table, "quality")
-    costs = pivot(table, "cost_usd") if "cost_usd" in table else quality * np.nan
+    numbers = {
+        column: (pivot(table, column) if column in table else quality * np.nan).to_numpy(dtype=np.float64)
+        for column in _NUMBERS
+    }
     prompts = _prompts(table)
     config = feature_config or FeatureConfig()
     return TrainingData(
@@ -106,9 +130,10 @@ def from_table(
         groups=_first_of_prompt(prompt_groups(table), table),
         model_ids=tuple(str(name) for name in quality.columns),
         quality=quality.to_numpy(dtype=np.float64),
-        cost_usd=costs.to_numpy(dtype=np.float64),
-        features=hashed([prompt.text for prompt in prompts], config),
+        answers=_answers(table, quality),
+        features=extract([prompt.text for prompt in prompts], config),
         feature_config=config,
+        **numbers,
     )
 
 
@@ -121,7 +146,7 @@ def parts_by_group(groups: NDArray[np.int64], n_parts: int, *, seed: int) -> NDA
 
 def _reject_infinite(table: pd.DataFrame) -> None:
     """Before the schema's own check, which would name the row and not the prompt."""
-    for column in ("quality", "cost_usd"):
+    for column in ("quality", *_NUMBERS):
         if column not in table or "prompt_id" not in table:
             continue
         is_infinite = np.isinf(pd.to_numeric(table[column], errors="coerce").astype("float64"))
@@ -164,6 +189,21 @@ def _prompts(table: pd.DataFrame) -> tuple[Prompt, ...]:
         Prompt(str(prompt_id), str(text), task=task)
         for prompt_id, text, task in zip(first["prompt_id"], first["prompt"], tasks, strict=True)
     )
+
+
+def _answers(table: pd.DataFrame, quality: pd.DataFrame) -> NDArray[np.object_] | None:
+    """[N, M] in the order of `quality`; None where no row has a response."""
+    if "response" not in table or table["response"].isna().all():
+        return None
+    given = table[table["response"].notna()].sort_values("repeat", kind="stable")
+    first = given.drop_duplicates(["prompt_id", "arm"]).pivot(
+        index="prompt_id", columns="arm", values="response"
+    )
+    answers: NDArray[np.object_] = first.reindex(index=quality.index, columns=quality.columns).to_numpy(
+        dtype=object, copy=True
+    )
+    answers[pd.isna(answers)] = None
+    return answers
 
 
 def _first_of_prompt(groups: pd.Series, table: pd.DataFrame) -> NDArray[np.int64]:

@@ -42,6 +42,8 @@ _SIGNATURE = ModelSignature(
             ColSpec(DataType.double, "propensity"),
             ColSpec(DataType.double, "predicted_quality", required=False),
             ColSpec(DataType.double, "predicted_cost_usd", required=False),
+            ColSpec(DataType.double, "predicted_latency_s", required=False),
+            ColSpec(DataType.double, "familiarity", required=False),
         ]
     ),
 )
@@ -82,8 +84,8 @@ def log_router(
     """Keep a router, or the checkpoint at a path, as an MLflow model: of `run`, or else of a run of its own.
 
     `mlflow.pyfunc.load_model(model_uri).predict` maps a table with a column `prompt` to one with
-    `model_id`, `propensity`, `predicted_quality` and `predicted_cost_usd`. The same checkpoint again is
-    the same model: it is not kept twice, and `run` is linked to it.
+    `model_id`, `propensity`, `predicted_quality`, `predicted_cost_usd`, `predicted_latency_s` and
+    `familiarity`. The same checkpoint again is the same model: it is not kept twice, and `run` is linked.
 
     Raises:
         ConfigError: a parameter looks like a secret, or there are no candidates.
@@ -132,7 +134,7 @@ class RoutedTable:
             self._router.route(Prompt(str(number), text), self._candidates)
             for number, text in enumerate(texts)
         ]
-        columns = ("model_id", "propensity", "predicted_quality", "predicted_cost_usd")
+        columns = _SIGNATURE.outputs.input_names()
         rows = [[getattr(decision, column) for column in columns] for decision in decisions]
         table = pd.DataFrame(rows, columns=list(columns), index=model_input.index)
         return table.astype(dict.fromkeys(columns[1:], "float64"))
@@ -175,7 +177,8 @@ def _new_model(
 def _note(model_id: str) -> str:
     return (
         "Maps a table with the column `prompt` to one with `model_id` (where to send it), `propensity`, "
-        f'`predicted_quality` and `predicted_cost_usd`: `mlflow.pyfunc.load_model("models:/{model_id}").'
+        "`predicted_quality`, `predicted_cost_usd`, `predicted_latency_s` and `familiarity`: "
+        f'`mlflow.pyfunc.load_model("models:/{model_id}").'
         "predict(table)`. It is a checkpoint that the workbench reads; nothing is unpickled."
     )
 
