@@ -14,8 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
-
 from workbench.errors import ConfigError, DataError, LockedError, StorageError, StorageFullError
 
 MAX_BYTES = 2**30
@@ -159,6 +157,8 @@ def locked(path: Path, *, wait_s: float = 0.0, busy: str) -> Iterator[None]:
     Raises:
         LockedError: another process held it for all of `wait_s`.
     """
+    from filelock import FileLock, Timeout  # here, as it takes long to import, and a client locks nothing
+
     with explained(path, "lock"):
         _make_private(path.parent)
         lock = FileLock(path, timeout=wait_s, mode=0o600)
