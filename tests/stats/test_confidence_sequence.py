@@ -125,3 +125,8 @@ def test_ten_thousand_rows_take_less_than_a_tenth_of_a_second():
 def test_bad_input_is_refused(values, alpha, error):
     with pytest.raises(error):
         betting_interval(np.array(values), alpha=alpha)
+
+
+def test_numbers_without_bounds_are_refused():
+    with pytest.raises(DataError, match="finite"):
+        betting_interval(np.zeros(3), bounds=(0.0, np.inf))

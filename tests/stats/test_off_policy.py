@@ -181,6 +181,16 @@ def test_ten_rows_that_all_succeeded_do_not_prove_certain_success():
     assert 0.6 < interval.low < 0.9
 
 
+def test_interval_of_a_reward_without_bounds_covers_too():
+    random, covered = np.random.default_rng(3), 0
+    for _ in range(250):
+        log, target = make_log(200, seed=int(random.integers(10**6)))
+        cost = PolicyLog(log.action, log.propensity, random.gamma(0.5, 2.0, size=200), bounds=(0.0, np.inf))
+        interval = snips(cost, target).estimate
+        covered += interval.low <= 1.0 <= interval.high
+    assert 0.90 <= covered / 250 <= 0.99
+
+
 def test_difference_of_two_policies_is_closer_than_their_intervals_suggest():
     log, target = make_log(2000)
     challenger, champion = snips(log, target), snips(log, np.tile([0.1, 0.2, 0.7], (2000, 1)))

@@ -129,8 +129,8 @@ def _before(values: Floats, first: float) -> Floats:
 
 def _scaled(values: Floats, bounds: tuple[float, float], alpha: float) -> Floats:
     low, high = bounds
-    if not (0.0 < alpha < 1.0 and low < high):
-        raise DataError(f"alpha must be in (0, 1) and bounds rise; got {alpha} and {bounds}")
+    if not (0.0 < alpha < 1.0 and low < high and math.isfinite(high - low)):
+        raise DataError(f"alpha must be in (0, 1), and bounds finite and rising; got {alpha} and {bounds}")
     if len(values) == 0:
         raise InsufficientDataError("an interval needs one value or more; there is none")
     is_bad = ~((values >= low) & (values <= high))

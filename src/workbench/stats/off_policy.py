@@ -158,7 +158,7 @@ def policy_difference(
         raise DataError("two policies can be compared only on one log; estimate both on the same PolicyLog")
     log, (low, high) = champion.log, champion.log.bounds
     limits = (low - high, high - low)
-    mean = _mean(challenger.influence - champion.influence, log, limits)
+    mean = _mean(challenger.influence - champion.influence, log)
     error = _steadied(mean.standard_error, challenger.reliance - champion.reliance, log)
     warnings = [text for text in (challenger.warning, champion.warning) if text]
     return PolicyDifference(
@@ -191,7 +191,7 @@ def _value(
         raise InsufficientDataError(
             f"none of the {len(log)} logged choices is one that the policy would make; log some of them"
         )
-    mean = _mean(_influence(numerator, denominator), log, log.bounds)
+    mean = _mean(_influence(numerator, denominator), log)
     reliance = trusted / denominator.mean()
     error = _steadied(mean.standard_error, reliance, log)
     effective_rows = float(weights.sum() ** 2 / (weights @ weights))
@@ -218,23 +218,27 @@ def _influence(numerator: Floats, denominator: Floats) -> Floats:
     return influence
 
 
-def _mean(terms: Floats, log: PolicyLog, bounds: tuple[float, float]) -> PairedMean:
-    """The terms may lie outside of the bounds of their mean, which is all that is known of it."""
-    outer = (min(bounds[0], float(terms.min())), max(bounds[1], float(terms.max())))
-    return paired_mean(terms, log.clusters, bounds=outer)
+def _mean(terms: Floats, log: PolicyLog) -> PairedMean:
+    """Only the mean and its standard error: what bounds the reward does not bound the terms."""
+    return paired_mean(
+        terms, log.clusters, bounds=(min(float(terms.min()), 0.0), max(float(terms.max()), 0.0))
+    )
 
 
 def _steadied(standard_error: float, reliance: Floats, log: PolicyLog) -> float:
     """The standard error as if one more effective row had the least reward and one the greatest.
 
     With n effective rows this adds 2 h^2 / n^2 to its square, h half the range, as `sequential.steadied`: of
-    ten rows that all succeeded, the plain one would be 0.
+    ten rows that all succeeded, the plain one would be 0. Without bounds, the rewards' standard deviation
+    stands for h.
     """
     units = np.arange(len(log)) if log.clusters is None else np.unique(log.clusters, return_inverse=True)[1]
     moved = np.bincount(units, weights=np.abs(reliance))
     if not moved.any():
         return standard_error
     half_range = (log.bounds[1] - log.bounds[0]) / 2.0
+    if not math.isfinite(half_range):
+        half_range = float(log.reward.std())
     largest = half_range * float(moved @ moved) / (len(log) * float(moved.sum()))
     return math.sqrt(standard_error**2 + 2.0 * largest**2)
 
@@ -252,7 +256,7 @@ def _warning(
     found = []
     if unsupported > _ROUNDING:
         found.append(f"{unsupported:.1%} of the policy's choices are of actions that the log never has")
-    spread = _mean(weights, log, (0.0, 1.0)).standard_error
+    spread = _mean(weights, log).standard_error
     if abs(weights.mean() - 1.0) > _MAX_DEVIATION * spread + _ROUNDING:
         found.append(
             f"the mean weight is {weights.mean():.3g} and should be 1: the propensities are wrong, or the "

@@ -26,7 +26,7 @@ class PolicyLog:
         propensity: [N] the probability in (0, 1] with which it was drawn, as recorded then.
         reward: [N] within `bounds`.
         clusters: [N] equal for rows that are not independent (one prompt, one conversation); None: all are.
-        bounds: the least and the greatest reward possible.
+        bounds: the least and the greatest reward possible; the latter infinite where none is known.
     Raises:
         DataError: unequal lengths, a propensity outside (0, 1], a reward that is NaN or out of bounds, or a
             negative action; names the row.
