@@ -67,7 +67,7 @@ def promotion(
     below = first_above(-gains, -min_gain, bounds=(-bounds[1], -bounds[0]), alpha=alpha)
     if interval.low >= interval.high:
         spanned = Estimate(interval.value, interval.high, interval.low)
-        warning = "the rows contradict each other: the gain changed on the way, or they are not in order"
+        warning = "the rows contradict each other: the gain changed, they are not in order, or by rare chance"
         return Promotion("undecided", spanned, min_gain, len(gains), None, warning)
     verdict: Verdict = "promote" if above is not None else "keep" if below is not None else "undecided"
     return Promotion(verdict, interval, min_gain, len(gains), above or below, None)
