@@ -31,7 +31,16 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tests neither see this machine's settings nor leave files in the checkout."""
-    for name in ("RUNS_DIR", "TRACKING_URI", "BENCHMARKS_DIR", "SIMULATOR_URL", "REDIS_URL"):
+    for name in (
+        "RUNS_DIR",
+        "TRACKING_URI",
+        "BENCHMARKS_DIR",
+        "SIMULATOR_URL",
+        "LOG",
+        "SHOW_CONTENT",
+        "TRACE_SHARE",
+        "REDIS_URL",
+    ):
         monkeypatch.delenv(f"WORKBENCH_{name}", raising=False)
     monkeypatch.setenv("WORKBENCH_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)

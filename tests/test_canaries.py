@@ -147,6 +147,9 @@ async def test_no_sink_of_a_run_holds_a_key(project: Path, fresh_store: Path) ->
             TEST_openai=first.url,
             TEST_groq=second.url,
             WORKBENCH_TRACKING_URI="sqlite:///mlflow.db",
+            WORKBENCH_LOG="json",
+            WORKBENCH_SHOW_CONTENT="true",
+            WORKBENCH_TRACE_SHARE="1",
         )
         assert f"Bearer {ENVIRONMENT}" in first.requests[0].head
         assert f"Bearer {DOTENV}" in second.requests[0].head
@@ -156,9 +159,11 @@ async def test_no_sink_of_a_run_holds_a_key(project: Path, fresh_store: Path) ->
     assert table["response"].notna().any()
     kept = dict(sinks(project))
     wanted = {"journal.jsonl", "outcomes.parquet", "analysis.json", "report.html", "run.json", "spec.yaml"}
-    wanted |= {"tracking.json", "notebook.ipynb", "status.json"}
+    wanted |= {"tracking.json", "notebook.ipynb", "status.json", "traces.jsonl"}
     assert {f"runs/leaky/{name}" for name in wanted} | {"mlflow.db", "debug.log"} <= set(kept)
     assert any(name.startswith("mlartifacts") and name.endswith("report.html") for name in kept)
+    assert "attempt_finished" in kept["runs/leaky/notebook.ipynb"].decode()  # what its kernel logged
+    assert b"mlflow.spanOutputs" in kept["mlflow.db"]
     assert "did not run to its end (failed, cell 6)" in kept["runs/leaky/notebook.ipynb"].decode()
     assert "HTTP 401: You sent Bearer **********" in said or "every candidate" in said or "HTTP" in said
     assert leaks(kept | {"screen": said.encode()}) == []
