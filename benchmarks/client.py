@@ -1,6 +1,6 @@
 """What a call costs, here and with other clients, and what the client does under load.
 
-    python benchmarks/client.py [cpu import outage streams sequential] [--peer-python PATH] [--json]
+    python benchmarks/client.py [cpu import outage limits callbacks streams sequential] [--peer-python PATH]
 
 Every client runs in a process of its own on one core, the server in another process on another core, and
 clients take turns, so that all meet the same load of the machine: the ratios count, and each is a median
@@ -28,10 +28,12 @@ from typing import Any
 from load_server import TEXT
 
 HERE = Path(__file__).parent
-PARTS = ("cpu", "import", "outage", "streams", "sequential")
+PARTS = ("cpu", "import", "outage", "limits", "callbacks", "streams", "sequential")
 N_CALLS = {1: 200, 50: 500, 500: 1_000}
 N_CHUNKS = 500
 N_STREAMS, N_CHUNKS_OF_MANY = 1_000, 50
+N_LIMITED, LIMIT, LATENCIES_MS, SLOTS = 400, 8, (20, 100), (16, 64)
+N_STREAMS_WATCHED = 200
 N_SEQUENTIAL, N_WARM = 20_000, 2_000
 CPU_GATES = {1: 0.9, 50: 0.45, 500: 0.25}
 CHUNK_GATE = 1.2
@@ -228,6 +230,64 @@ def measure_outage(url: str, report: Report) -> None:
     report.gates.append(Gate("calls of 15 that reach what is down", measured["n_reached"], 3))
 
 
+def measure_limits(url: str, report: Report, *, n_rounds: int) -> None:
+    """A server that takes 8 at once, and a client that is not told so (RELIABILITY.md, row 65)."""
+    table = f"{N_LIMITED} calls at once, of which {LIMIT} are taken"
+    with worker("workbench", url) as one:
+        for latency_ms in LATENCIES_MS:
+            for n_slots in SLOTS:
+                rounds = [limited_round(url, one, latency_ms, n_slots) for _ in range(n_rounds)]
+                row = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+                row["worst_ratio"] = min(each["ratio"] for each in rounds)
+                row["most_at_once"] = max(each["most_at_once"] for each in rounds)
+                row["n_lost"] = sum(each["n_lost"] for each in rounds)
+                report.add(table, latency_ms=latency_ms, n_slots=n_slots, **row)
+    rows = [{name: float(str(value)) for name, value in row.items()} for row in report.rows[table]]
+    report.gates += [
+        Gate("calls lost at a limit that was not told", sum(row["n_lost"] for row in rows), 0),
+        Gate("most at once in the second half, of 8 taken", max(row["most_at_once"] for row in rows), 10),
+        Gate("time / that of 8 known slots, worst median", max(1.0 / row["ratio"] for row in rows), 1.25),
+    ]
+
+
+def limited_round(url: str, one: Worker, latency_ms: int, n_slots: int) -> dict[str, float]:
+    """The limit known, and then not: ratio of throughputs, and what the server saw of the second."""
+    known, unknown = (
+        one.ask(do="limited", path=f"l{LIMIT}m{latency_ms}", n=N_LIMITED, concurrency=concurrency)
+        for concurrency in (LIMIT, n_slots)
+    )
+    with urllib.request.urlopen(f"{url}/levels") as response:
+        levels = json.load(response)[known["n_requests"] :]
+    return {
+        "ratio": known["wall_s"] / unknown["wall_s"],
+        "most_at_once": max(levels[len(levels) // 2 :]),
+        "requests_a_call": unknown["n_requests"] / N_LIMITED,
+        "n_lost": unknown["n_lost"],
+    }
+
+
+def measure_callbacks(url: str, report: Report, *, n_rounds: int) -> None:
+    """The longest callback of the event loop beside 200 streams (RELIABILITY.md, row 128).
+
+    The gate is on CPU time, as a busy machine stops a process in the middle of any callback.
+    """
+    path = f"c{N_CHUNKS_OF_MANY}g0b{N_STREAMS_WATCHED}"
+    load = {"n": N_STREAMS_WATCHED, "concurrency": N_STREAMS_WATCHED, "expected": N_CHUNKS_OF_MANY}
+    with worker("workbench", url) as one:
+        one.streams(10, n_chunks=N_CHUNKS_OF_MANY)
+        rounds = [one.ask(do="callbacks", path=path, load=load) for _ in range(n_rounds)]
+    report.add(
+        f"the longest callback, {N_STREAMS_WATCHED} streams",
+        cpu_ms=1e3 * max(each["callback_cpu_s"] for each in rounds),
+        median_cpu_ms=1e3 * statistics.median(each["callback_cpu_s"] for each in rounds),
+        wall_ms=1e3 * max(each["callback_s"] for each in rounds),
+        median_wall_ms=1e3 * statistics.median(each["callback_s"] for each in rounds),
+        n_errors=sum(each["n_errors"] for each in rounds),
+    )
+    longest_ms = 1e3 * max(each["callback_cpu_s"] for each in rounds)
+    report.gates.append(Gate("longest callback, 200 streams, CPU ms", longest_ms, 100))
+
+
 def measure_streams(url: str, report: Report, *, n_rounds: int) -> None:
     """A thousand streams that begin together; fresh processes, so that memory is theirs."""
     rounds = [
@@ -346,6 +406,10 @@ def main() -> None:
             measure_import(report, n_rounds=arguments.rounds)
         if "outage" in parts:
             measure_outage(url, report)
+        if "limits" in parts:
+            measure_limits(url, report, n_rounds=arguments.rounds)
+        if "callbacks" in parts:
+            measure_callbacks(url, report, n_rounds=arguments.rounds)
         if "streams" in parts:
             measure_streams(url, report, n_rounds=3)
         if "sequential" in parts:

@@ -5,6 +5,8 @@
 | `/whole` | one answer, always the same |
 | `/c500g1b0` | a stream of 500 chunks, one a millisecond; `b1000`: held until 1,000 streams are open |
 | `/down` | 503 |
+| `/l8m50` | the same answer after 50 ms; 429 where 8 are being answered |
+| `/levels` | how many of those were under way at each request since it was last asked |
 | `/stats` | this process's CPU seconds, and the requests it has answered |
 
 Bytes are made before the first request, and one write is one chunk, so that a client reads as many.
@@ -19,6 +21,7 @@ import time
 TEXT = "The answer is four, because two and two make four. " * 4
 USAGE = {"prompt_tokens": 40, "completion_tokens": 44, "total_tokens": 84}
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+_LIMITED = re.compile(rb"l(\d+)m(\d+)")
 _STREAM = re.compile(rb"c(\d+)g(\d+)b(\d+)")
 
 
@@ -40,6 +43,8 @@ class Connection(asyncio.Protocol):
     """Reads requests one after another and answers each by the first part of its path."""
 
     n_answered = 0
+    n_under_way = 0
+    levels: list[int] = []  # noqa: RUF012 - of all connections
     held: list["Connection"] = []  # noqa: RUF012 - one list for all: the streams that wait for each other
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -69,10 +74,28 @@ class Connection(asyncio.Protocol):
                 waiting, Connection.held = Connection.held, []
                 for one in waiting:
                     one._send_chunk()
+        elif limited := _LIMITED.fullmatch(kind):
+            self._answer_later(*map(int, limited.groups()))
+        elif kind == b"levels":
+            levels, Connection.levels = Connection.levels, []
+            self.transport.write(whole(levels))
         elif kind == b"stats":
             self.transport.write(whole({"cpu_s": time.process_time(), "n_answered": Connection.n_answered}))
         else:
             self.transport.write(UNAVAILABLE if kind == b"down" else WHOLE)
+
+    def _answer_later(self, most: int, latency_ms: int) -> None:
+        Connection.levels.append(Connection.n_under_way + 1)
+        if Connection.n_under_way >= most:
+            self.transport.write(TOO_MANY)
+            return
+        Connection.n_under_way += 1
+
+        def answer() -> None:
+            Connection.n_under_way -= 1
+            self.transport.write(WHOLE)
+
+        asyncio.get_running_loop().call_later(latency_ms / 1e3, answer)
 
     def _send_chunk(self) -> None:
         if self.transport.is_closing():
@@ -130,6 +153,7 @@ WHOLE = whole(
         "usage": USAGE,
     }
 )
+TOO_MANY = whole({"error": {"message": "too many"}}, status="429 Too Many Requests")
 UNAVAILABLE = whole({"error": {"message": "overloaded"}}, status="503 Service Unavailable")
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import json
 import resource
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,12 @@ async def obey(name: str, url: str) -> None:
             command = json.loads(line)
             if command["do"] == "outage":
                 measured: dict[str, Any] = await outage(url, command["n"])
+            elif command["do"] == "limited":
+                measured = await limited(f"{url}/{command['path']}/v1", command["n"], command["concurrency"])
+            elif command["do"] == "callbacks":
+                with longest_callback() as longest:
+                    load = await under_load(stream, f"{url}/{command['path']}/v1", **command["load"])
+                measured = {**load, **longest}
             else:
                 ask = complete if command["do"] == "whole" else stream
                 measured = await under_load(ask, f"{url}/{command['path']}/v1", **command["load"])
@@ -225,6 +231,41 @@ async def outage(url: str, n: int) -> dict[str, Any]:
             n_reached += any(attempt.model_id == "first/small" for attempt in answer.attempts)
         n_requests = client.ledger.totals()["first/small"].n_attempts
     return {"latencies_s": latencies_s, "n_reached": n_reached, "n_requests": n_requests}
+
+
+async def limited(url: str, n: int, concurrency: int) -> dict[str, Any]:
+    """`n` calls at once of a server that takes fewer, by a client that has `concurrency` slots."""
+    from workbench.client import Client, Limits
+    from workbench.providers.chat_completions import ChatCompletions
+    from workbench.types import Prompt
+
+    limits, provider = Limits(concurrency=concurrency), ChatCompletions("first", url)
+    async with Client([provider], catalog=_catalog(), limits=limits) as client:
+        started_s = time.perf_counter()
+        calls = (client.complete("first/small", Prompt(f"p{number}", PROMPT)) for number in range(n))
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        wall_s = time.perf_counter() - started_s
+        n_lost = sum(isinstance(end, BaseException) for end in ends)
+        return {"wall_s": wall_s, "n_lost": n_lost, "n_requests": client.ledger.total.n_attempts}
+
+
+@contextmanager
+def longest_callback() -> Iterator[dict[str, float]]:
+    """The most that one callback of the event loop took, in CPU seconds and in seconds of the clock."""
+    longest = {"callback_cpu_s": 0.0, "callback_s": 0.0}
+    run = asyncio.Handle._run
+
+    def timed(handle: asyncio.Handle) -> None:
+        cpu_s, wall_s = time.thread_time(), time.perf_counter()
+        run(handle)
+        longest["callback_cpu_s"] = max(longest["callback_cpu_s"], time.thread_time() - cpu_s)
+        longest["callback_s"] = max(longest["callback_s"], time.perf_counter() - wall_s)
+
+    asyncio.Handle._run = timed  # type: ignore[method-assign] - there is no other place to time all of them
+    try:
+        yield longest
+    finally:
+        asyncio.Handle._run = run  # type: ignore[method-assign]
 
 
 def _catalog() -> Any:
