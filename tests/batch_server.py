@@ -27,11 +27,17 @@ class BatchServer:
         self.keys: set[str] = set()
         self.n_polls = 0
         self.drops_next_creation = False
+        self.is_listed = True
+        self.bad: Callable[[dict[str, Any]], bool] = lambda _body: False
+        """A call for which its whole batch is refused: at once by Anthropic, after a look by OpenAI."""
 
     @property
     def n_bought(self) -> int:
         """Calls in all batches."""
-        return sum(len(batch["calls"]) for batch in self.batches.values())
+        return sum(len(batch["calls"]) for batch in self.batches.values() if not self._is_bad(batch))
+
+    def _is_bad(self, batch: dict[str, Any]) -> bool:
+        return any(map(self.bad, batch["calls"].values()))
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -67,7 +73,11 @@ class BatchServer:
         wanted = await request.json()
         self.keys.add(request.headers["x-api-key"])
         assert request.headers["anthropic-version"] == "2023-06-01"
-        return self._created(request, {one["custom_id"]: one["params"] for one in wanted["requests"]})
+        calls = {one["custom_id"]: one["params"] for one in wanted["requests"]}
+        if any(map(self.bad, calls.values())):
+            error = {"type": "invalid_request_error", "message": "requests.2.params: no"}
+            return web.json_response({"type": "error", "error": error}, status=400)
+        return self._created(request, calls)
 
     def _created(self, request: web.Request, calls: dict[str, Any], **fields: object) -> web.StreamResponse:
         if self.failures:
@@ -81,7 +91,8 @@ class BatchServer:
         return web.json_response({"id": name, "status": "validating", "processing_status": "in_progress"})
 
     async def _list(self, _request: web.Request) -> web.StreamResponse:
-        return web.json_response({"data": [self._seen(batch) for batch in self.batches.values()]})
+        listed = self.batches.values() if self.is_listed else ()
+        return web.json_response({"data": [self._seen(batch) for batch in listed]})
 
     async def _retrieve(self, request: web.Request) -> web.StreamResponse:
         self.n_polls += 1
@@ -116,12 +127,13 @@ class BatchServer:
 
     def _seen(self, batch: dict[str, Any]) -> dict[str, object]:
         has_ended = batch["polls"] >= self.polls_to_end
-        has_output = has_ended and self.status in ("completed", "expired")
+        status = "failed" if self._is_bad(batch) else self.status
+        has_output = has_ended and status in ("completed", "expired")
         return {
             "id": batch["id"],
-            "status": self.status if has_ended else "in_progress",
+            "status": status if has_ended else "in_progress",
             "output_file_id": f"out-{batch['id']}" if has_output else None,
-            "errors": {"data": [{"message": "line 1 is no request"}]} if self.status == "failed" else None,
+            "errors": {"data": [{"message": "line 1 is no request"}]} if status == "failed" else None,
             "metadata": batch["metadata"],
         }
 

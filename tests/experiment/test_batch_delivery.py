@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from batch_server import BatchServer, Line, chat, chat_line
-from workbench.errors import ConfigError, ConnectError, ExperimentError, ServerError
+from batch_server import BatchServer, Line, chat, chat_line, message, message_line
+from workbench.errors import AuthError, ConfigError, ConnectError, ExperimentError
 from workbench.experiment.batch_delivery import BatchDelivery, Pace
 from workbench.experiment.journal import Journal, SentBatch, custom_id, read_journal
 from workbench.experiment.plan import make_plan
@@ -38,7 +38,10 @@ LARGE = "  - {name: large, model: custom/large}\n"
 MODELS = """provider,model,input_usd_per_mtok,output_usd_per_mtok,context_tokens,source,date,batch_discount
 custom,small,1,2,,made up for tests,2026-01-01,0.5
 custom,large,10,20,,made up for tests,2026-01-01,0.5
+custom-anthropic,small,1,2,,made up for tests,2026-01-01,0.5
+custom-anthropic,large,10,20,,made up for tests,2026-01-01,0.5
 """
+ANTHROPIC = SPEC.replace("custom/", "custom-anthropic/")
 N_CALLS = 12
 COST_OF_SMALL_USD = (100 * 1 + 10 * 2) / 2 / 1e6
 COST_OF_LARGE_USD = 10 * COST_OF_SMALL_USD
@@ -55,12 +58,21 @@ def fine(name: str, _body: dict[str, object]) -> Line:
     return chat_line(name, chat())
 
 
+def fine_message(name: str, _body: dict[str, object]) -> Line:
+    return message_line(name, {"type": "succeeded", "message": message()})
+
+
+ANSWERS = {SPEC: fine, ANTHROPIC: fine_message}
+
+
 @pytest.fixture
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BatchServer]:
     """A provider called `custom`, which takes batches."""
     one = BatchServer(answer=fine, polls_to_end=2)
     async with one.serving() as url:
         monkeypatch.setenv("WORKBENCH_BASE_URL", url)
+        monkeypatch.setenv("WORKBENCH_ANTHROPIC_URL", url)
+        monkeypatch.setenv("WORKBENCH_ANTHROPIC_API_KEY", "canary-7f3a9c51e0")
         monkeypatch.setenv("WORKBENCH_API_KEY", "canary-7f3a9c51e0")
         yield one
 
@@ -116,11 +128,13 @@ async def test_a_run_that_is_stopped_while_it_waits_is_collected_and_not_bought_
     assert finished.spent_usd == pytest.approx(6 * (COST_OF_SMALL_USD + COST_OF_LARGE_USD))
 
 
+@pytest.mark.parametrize("text", [SPEC, ANTHROPIC], ids=["openai", "anthropic"])
 async def test_a_run_that_is_killed_while_it_waits_is_collected_and_not_bought_again(
-    go, server, tmp_path, settings
+    go, server, tmp_path, settings, text
 ) -> None:
+    server.answer = ANSWERS[text]
     server.polls_to_end = 10**9
-    (tmp_path / "spec.yaml").write_text(textwrap.dedent(SPEC))
+    (tmp_path / "spec.yaml").write_text(textwrap.dedent(text))
     code = (
         "import asyncio\n"
         "from pathlib import Path\n"
@@ -139,22 +153,32 @@ async def test_a_run_that_is_killed_while_it_waits_is_collected_and_not_bought_a
     process.send_signal(signal.SIGKILL)
     process.wait()
     server.polls_to_end = 1
+    finished = await go(text)
+    assert (finished.state, server.n_bought) == ("completed", N_CALLS)
+    assert finished.spent_usd == pytest.approx(6 * (COST_OF_SMALL_USD + COST_OF_LARGE_USD))
+    assert finished.table["error"].isna().all()
+
+
+async def test_a_batch_whose_acceptance_was_not_heard_is_found_at_once(go, server) -> None:
+    server.drops_next_creation = True
     finished = await go()
     assert (finished.state, server.n_bought) == ("completed", N_CALLS)
+    assert finished.spent_usd == pytest.approx(6 * (COST_OF_SMALL_USD + COST_OF_LARGE_USD))
 
 
-async def test_a_batch_whose_acceptance_was_not_heard_is_found_again(go, server) -> None:
-    server.drops_next_creation = True
+async def test_a_batch_that_is_not_listed_yet_ends_no_other_and_is_found_again(go, server) -> None:
+    server.drops_next_creation, server.is_listed = True, False
     with pytest.raises(ConnectError):
         await go()
-    assert server.n_bought == 6
+    assert server.n_bought == N_CALLS
+    server.is_listed = True
     finished = await go()
     assert (finished.state, server.n_bought) == ("completed", N_CALLS)
     assert finished.spent_usd == pytest.approx(6 * (COST_OF_SMALL_USD + COST_OF_LARGE_USD))
 
 
 async def test_a_batch_that_cannot_be_found_counts_as_spent_and_is_handed_in_again(go, server) -> None:
-    server.drops_next_creation = True
+    server.drops_next_creation, server.is_listed = True, False
     with pytest.raises(ConnectError):
         await go()
     server.batches.clear()
@@ -193,12 +217,80 @@ async def test_patience_ends_and_the_batch_is_collected_later(go, server) -> Non
     assert server.n_bought == N_CALLS
 
 
-async def test_a_refused_batch_costs_nothing_and_can_be_handed_in_later(go, server, settings) -> None:
+async def test_a_refused_key_ends_no_other_batch_and_its_calls_are_handed_in_later(
+    go, server, settings
+) -> None:
     server.failures = [401]
-    with pytest.raises(Exception, match="401"):
+    with pytest.raises(AuthError):
         await go()
-    assert read_journal(settings.runs_dir / "batched" / "journal.jsonl").spent_usd == 0.0
-    assert (await go()).state == "completed"
+    content = read_journal(settings.runs_dir / "batched" / "journal.jsonl")
+    assert content.spent_usd == pytest.approx(6 * COST_OF_SMALL_USD)
+    assert {outcome.arm for outcome in content.outcomes.values()} == {"small"}
+    finished = await go()
+    assert (finished.state, server.n_bought) == ("completed", N_CALLS)
+
+
+@pytest.mark.parametrize("text", [SPEC, ANTHROPIC], ids=["openai", "anthropic"])
+async def test_one_bad_call_is_found_and_the_others_of_its_batch_are_answered(
+    go, server, settings, tmp_path, text
+) -> None:
+    server.answer = ANSWERS[text]
+    (tmp_path / "spec.yaml").write_text(text)
+    asked = make_plan(load_spec(tmp_path / "spec.yaml"), settings).prompts[3].text
+    server.bad = lambda body: body["model"] == "small" and asked in str(body["messages"][-1]["content"])
+    finished = await go(text)
+    assert finished.state == "completed"
+    failed = finished.table[finished.table["error"].notna()]
+    assert failed[["arm", "error", "cost_usd"]].to_numpy().tolist() == [["small", "RequestError", 0.0]]
+    assert finished.spent_usd == pytest.approx(5 * COST_OF_SMALL_USD + 6 * COST_OF_LARGE_USD)
+    assert server.n_bought == N_CALLS - 1
+
+
+async def test_calls_that_are_all_bad_are_errors_after_a_bounded_number_of_batches(go, server) -> None:
+    server.answer = ANSWERS[ANTHROPIC]
+    server.bad = lambda body: body["model"] == "small"
+    finished = await go(ANTHROPIC)
+    assert finished.table["error"].value_counts().to_dict() == {"RequestError": 6}
+    assert finished.spent_usd == pytest.approx(6 * COST_OF_LARGE_USD)
+
+
+async def test_a_run_under_a_budget_gives_back_what_a_refused_batch_held(go, server) -> None:
+    server.answer = ANSWERS[ANTHROPIC]
+    server.bad = lambda body: body["model"] == "small"
+    finished = await go(ANTHROPIC + "budget_usd: 1\n")
+    assert finished.spent_usd == pytest.approx(6 * COST_OF_LARGE_USD)
+
+
+async def test_an_experiment_in_anthropics_batches_is_answered_and_billed(go, server) -> None:
+    server.answer = ANSWERS[ANTHROPIC]
+    finished = await go(ANTHROPIC)
+    assert (finished.state, server.n_bought, len(server.batches)) == ("completed", N_CALLS, 2)
+    assert finished.spent_usd == pytest.approx(6 * (COST_OF_SMALL_USD + COST_OF_LARGE_USD))
+    assert finished.table["error"].isna().all()
+    assert set(finished.table["provider"]) == {"custom-anthropic"}
+
+
+async def test_a_batch_that_anthropic_may_have_counts_as_spent_and_is_handed_in_again(go, server) -> None:
+    server.answer = ANSWERS[ANTHROPIC]
+    server.drops_next_creation = True
+    with pytest.raises(ConnectError):
+        await go(ANTHROPIC)
+    assert server.n_bought == N_CALLS
+    finished = await go(ANTHROPIC)
+    assert (finished.state, server.n_bought) == ("completed", N_CALLS + 6)
+    assert finished.spent_usd > 6 * (COST_OF_SMALL_USD + COST_OF_LARGE_USD)
+
+
+async def test_what_anthropic_says_of_each_call_becomes_its_outcome(go, server) -> None:
+    errored = {"type": "errored", "error": {"type": "error", "error": {"type": "api_error", "message": "no"}}}
+    special = {"0": errored, "1": {"type": "expired"}, "2": {"type": "canceled"}}
+    server.answer = lambda name, body: (
+        message_line(name, special[name[-1]]) if name[-1] in special else ANSWERS[ANTHROPIC](name, body)
+    )
+    finished = await go(ANTHROPIC)
+    errors = finished.table["error"].value_counts().to_dict()
+    assert errors == {"ServerError": 4, "ProviderTimeoutError": 2}
+    assert finished.spent_usd == pytest.approx(3 * (COST_OF_SMALL_USD + COST_OF_LARGE_USD))
 
 
 async def test_a_batch_that_is_gone_is_told_and_handed_in_anew(go, server) -> None:
@@ -320,8 +412,10 @@ def test_the_journal_keeps_a_batch_and_its_id(tmp_path: Path) -> None:
 
 
 async def test_a_failing_submission_is_tried_a_few_times_and_no_more(go, server) -> None:
-    server.failures = [503] * 5
-    with pytest.raises(ServerError):
-        await go()
-    assert (server.n_bought, len(server.uploads)) == (0, 5)
+    server.failures = [503] * 8
+    finished = await go()
+    failed = finished.table[finished.table["error"].notna()]
+    assert failed[["arm", "error"]].to_numpy().tolist() == [["large", "ServerError"]] * 6
+    assert (server.n_bought, len(server.uploads)) == (6, 9)
+    assert finished.spent_usd == pytest.approx(6 * COST_OF_SMALL_USD)
     assert json.loads(server.uploads[0].splitlines()[0])["method"] == "POST"

@@ -36,7 +36,7 @@ def test_names_are_unique_and_a_key_goes_to_one_host() -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("row", [row for row in ENDPOINTS if row.key_var], ids=lambda row: row.name)
 async def test_every_row_connects(row: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AZURE_OPENAI_ENDPOINT", "WORKBENCH_BASE_URL"):
+    for name in ("AZURE_OPENAI_ENDPOINT", "WORKBENCH_BASE_URL", "WORKBENCH_ANTHROPIC_URL"):
         monkeypatch.setenv(name, "https://example.com/")
     monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", "account-1")
     provider = registry.provider(row.name, key=Secret(CANARY))

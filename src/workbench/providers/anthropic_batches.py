@@ -65,6 +65,9 @@ class AnthropicBatches:
         async with exchange(self._http, f"{_PATH}/{job_id}") as reply:
             return text_of(await json_of(reply), "processing_status") == "ended"
 
+    async def refusal(self, job_id: str) -> None:
+        """None: a batch is looked through as it is handed in."""
+
     async def results(
         self, job_id: str, model: str, items: Mapping[str, BatchItem]
     ) -> AsyncGenerator[tuple[str, Result]]:

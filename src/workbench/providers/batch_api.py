@@ -79,6 +79,10 @@ class BatchApi(Protocol):
         """Whether all of the batch that will be answered has been."""
         ...
 
+    async def refusal(self, job_id: str) -> ProviderError | None:
+        """Why nothing of a batch that has ended was carried out or billed; None: something was."""
+        ...
+
     def results(
         self, job_id: str, model: str, items: Mapping[str, BatchItem]
     ) -> AsyncGenerator[tuple[str, Result]]:

@@ -92,6 +92,11 @@ class OpenAIBatches:
         batch, _ = await self._batch(job_id)
         return text_of(batch, "status") in _ENDED
 
+    async def refusal(self, job_id: str) -> ProviderError | None:
+        """Why nothing of a batch that has ended was carried out or billed; None: something was."""
+        batch, reply = await self._batch(job_id)
+        return self._missing(batch, reply.model) if text_of(batch, "status") == "failed" else None
+
     async def results(
         self, job_id: str, model: str, items: Mapping[str, BatchItem]
     ) -> AsyncGenerator[tuple[str, Result]]:

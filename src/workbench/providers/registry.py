@@ -155,6 +155,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("lmstudio", base_url="http://localhost:1234/v1"),
     # Any other server that speaks chat completions.
     Endpoint("custom", base_url="{WORKBENCH_BASE_URL}", key_var="WORKBENCH_API_KEY", is_key_optional=True),
+    # Any other server that speaks Anthropic's messages.
+    Endpoint(
+        "custom-anthropic",
+        base_url="{WORKBENCH_ANTHROPIC_URL}",
+        key_var="WORKBENCH_ANTHROPIC_API_KEY",
+        wire="anthropic",
+        is_key_optional=True,
+    ),
     Endpoint(SIMULATOR, base_url=None),
 )
 
