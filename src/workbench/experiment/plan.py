@@ -156,7 +156,7 @@ def _prompts(spec: ExperimentSpec, recorded: pd.DataFrame | None) -> tuple[Promp
 def _calls(spec: ExperimentSpec, prompts: tuple[Prompt, ...], arms: list[Arm]) -> Iterator[Call]:
     """Prompts in random order; for each, all arms one after another in random order.
 
-    So the arms meet the same hour of the day, and a run that ends early has whole pairs.
+    So the arms meet the same hour of the day, and a run that its budget ends has whole pairs (`turns`).
     """
     order = random.Random(spec.seed)
     for repeat in range(spec.repeats):
