@@ -54,7 +54,7 @@ def test_latency_tokens_and_answers_are_matrices_too() -> None:
     assert data.answers is not None
     assert data.answers.tolist() == [["first", None], [None, None]]
     assert np.array_equal(data.models.latency_s, [3.0, np.nan], equal_nan=True)
-    assert data.rows(np.array([1])).input_tokens.tolist()[0][1] == 7.0
+    assert data.rows(np.array([1, 0])).answers.tolist() == [[None, None], ["first", None]]
 
 
 def test_a_table_without_responses_has_no_answers(data: TrainingData) -> None:

@@ -7,6 +7,7 @@ Dimensions: N training prompts, B prompts at once, D buckets, E embedding, M mod
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from workbench.routing.forecast import Floats, Forecast, KnownModels, with_mean_
 from workbench.routing.training_data import TrainingData, parts_by_group
 from workbench.types import Decision, Prompt
 
-TUNED = "tuned"
+TUNED: Literal["tuned"] = "tuned"
 TUNED_K = (80, 120, 160)
 _N_PARTS = 5
 _N_TUNED_ON = 2_000  # so many prompts tell the three apart, and the time stays bounded
@@ -104,7 +105,7 @@ class KNN:
 def fit_knn(
     data: TrainingData,
     *,
-    k: int | str = TUNED,
+    k: int | Literal["tuned"] = TUNED,
     seed: int = 0,
     cost_weight: float = 0.0,
     latency_weight: float = 0.0,
@@ -112,10 +113,10 @@ def fit_knn(
     """Keep the training prompts, to be compared with; `k` is a number, or chosen on parts of them.
 
     Raises:
-        ConfigError: `k` is below 1 or no number, or a weight cannot be used.
+        ConfigError: `k` is below 1, or a weight cannot be used.
     """
-    if k != TUNED and (not isinstance(k, int) or k < 1):
-        raise ConfigError(f"k of the nearest neighbours is {k!r}; it must be 1 or more, or {TUNED!r}")
+    if k != TUNED and k < 1:
+        raise ConfigError(f"k of the nearest neighbours is {k}; it must be 1 or more, or {TUNED!r}")
     check_weights(data.models, cost_weight=cost_weight, latency_weight=latency_weight)
     weights, embedding = inverse_document_frequency(data.features.ngrams), data.features.embedding
     if embedding is not None and not np.isfinite(embedding).any():
@@ -131,9 +132,9 @@ def fit_knn(
         cost_weight=cost_weight,
         latency_weight=latency_weight,
     )
-    if isinstance(k, int):
-        return replace(router, k=k)
-    return replace(router, k=_best_k(router, data, seed), is_tuned=True)
+    if k == TUNED:
+        return replace(router, k=_best_k(router, data, seed), is_tuned=True)
+    return replace(router, k=k)
 
 
 def _best_k(router: KNN, data: TrainingData, seed: int) -> int:

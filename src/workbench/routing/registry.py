@@ -3,7 +3,8 @@
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from types import ModuleType
+from types import ModuleType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from workbench.errors import ConfigError, MissingExtraError
 from workbench.routing.base import Router
@@ -40,11 +41,10 @@ def fit(
             raise ConfigError(
                 f"router {kind!r} has no option {name!r}; its options are: {', '.join(known) or 'none'}"
             )
-        wanted = parameters[name].annotation
-        if wanted in (int, str) and not isinstance(value, wanted):
-            raise ConfigError(
-                f"option {name!r} of router {kind!r} is {value!r}; it must be {wanted.__name__}"
-            )
+        wanted = _wanted(parameters[name].annotation)
+        if not any(value == option or _is_a(value, option) for option in wanted):
+            listed = " or ".join(getattr(option, "__name__", repr(option)) for option in wanted)
+            raise ConfigError(f"option {name!r} of router {kind!r} is {value!r}; it must be {listed}")
     weights = {"cost_weight": cost_weight, "latency_weight": latency_weight}
     return ROUTERS[kind](data, seed=seed, weights=weights, **options)
 
@@ -72,7 +72,7 @@ def _no_information(data: TrainingData, *, seed: int, weights: Weights) -> Route
     return fit_no_information(data, **weights)
 
 
-def _knn(data: TrainingData, *, seed: int, weights: Weights, k: int | str = TUNED) -> Router:
+def _knn(data: TrainingData, *, seed: int, weights: Weights, k: int | Literal["tuned"] = TUNED) -> Router:
     return fit_knn(data, k=k, seed=seed, **weights)
 
 
@@ -99,6 +99,17 @@ ROUTERS: Mapping[str, Fit] = {
     "controller": _controller,
 }
 _COMMON = ("data", "seed", "weights")
+
+
+def _wanted(annotation: Any) -> list[Any]:
+    """The types and values that an option may have: of `int | Literal["tuned"]`, int and "tuned"."""
+    if get_origin(annotation) in (UnionType, Union):
+        return [option for part in get_args(annotation) for option in _wanted(part)]
+    return list(get_args(annotation)) if get_origin(annotation) is Literal else [annotation]
+
+
+def _is_a(value: object, option: Any) -> bool:
+    return isinstance(option, type) and isinstance(value, option)
 
 
 def torch_module(name: str, purpose: str) -> ModuleType:
