@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from calling import CATALOG, PROMPT, QUICK, failure, serving, streamed
-from faults import TEXT, FaultServer, error
+from faults import TEXT, FaultServer, error, whole
 from workbench.client import Client
 from workbench.providers.chat_completions import ChatCompletions
 from workbench.settings import Secret
@@ -138,6 +138,21 @@ async def test_a_stream_that_is_left_ends_its_spans(traced: Traced) -> None:
     for span in (call, attempt):
         assert span.attributes["error.type"] == "GeneratorExit"
         assert span.status.status_code is StatusCode.UNSET
+
+
+async def test_vectors_are_an_operation_of_their_own(traced: Traced) -> None:
+    vectors = {
+        "data": [{"index": 0, "embedding": [1.0, 2.0]}],
+        "model": "small",
+        "usage": {"prompt_tokens": 3},
+    }
+    async with serving(whole(json.dumps(vectors).encode())) as [server], traced.client(server) as client:
+        await client.embed("one/small", ["a cat"])
+    [call] = [span for span in traced.exporter.get_finished_spans() if span.parent is None]
+    assert call.name == "embeddings small"
+    assert call.attributes[names.GEN_AI_OPERATION_NAME] == "embeddings"
+    assert call.attributes[names.GEN_AI_USAGE_INPUT_TOKENS] == 3
+    assert names.GEN_AI_REQUEST_MAX_TOKENS not in call.attributes
 
 
 async def test_a_call_is_below_the_span_that_is_current(traced: Traced) -> None:

@@ -17,6 +17,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 from opentelemetry.util.types import AttributeValue
 
+from workbench.client.embedding import NO_ANSWER
 from workbench.client.events import (
     AttemptFinished,
     CallFinished,
@@ -98,24 +99,17 @@ class Spans:
 
     def _start(self, event: CallStarted) -> None:
         provider, _, model = event.model_id.partition("/")
-        decoding = event.decoding
+        is_embedding = event.decoding == NO_ANSWER
+        operation = "embeddings" if is_embedding else "chat"
+        attributes = {
+            "gen_ai.operation.name": operation,
+            "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
+            "gen_ai.request.model": model,
+            "workbench.prompt_id": event.prompt.prompt_id or None,
+            **({} if is_embedding else _decoding(event)),
+        }
         span = self._tracer.start_span(
-            f"chat {model}",
-            kind=SpanKind.CLIENT,
-            attributes=_known(
-                {
-                    "gen_ai.operation.name": "chat",
-                    "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
-                    "gen_ai.request.model": model,
-                    "gen_ai.request.max_tokens": decoding.max_output_tokens,
-                    "gen_ai.request.temperature": decoding.temperature,
-                    "gen_ai.request.top_p": decoding.top_p,
-                    "gen_ai.request.seed": decoding.seed,
-                    "gen_ai.request.stop_sequences": decoding.stop or None,
-                    "gen_ai.request.stream": event.is_stream or None,
-                    "workbench.prompt_id": event.prompt.prompt_id,
-                }
-            ),
+            f"{operation} {model}", kind=SpanKind.CLIENT, attributes=_known(attributes)
         )
         self._open[event.call_id] = _Open(span)
         if self._with_content and span.is_recording():
@@ -179,6 +173,18 @@ class Spans:
             call.span.add_event("workbench.first_token", timestamp=call.first_token_ns)
         if self._with_content and call.span.is_recording():
             call.span.set_attribute("gen_ai.output.messages", _answered(completion))
+
+
+def _decoding(event: CallStarted) -> Attributes:
+    decoding = event.decoding
+    return {
+        "gen_ai.request.max_tokens": decoding.max_output_tokens,
+        "gen_ai.request.temperature": decoding.temperature,
+        "gen_ai.request.top_p": decoding.top_p,
+        "gen_ai.request.seed": decoding.seed,
+        "gen_ai.request.stop_sequences": decoding.stop or None,
+        "gen_ai.request.stream": event.is_stream or None,
+    }
 
 
 def _end(completion: Completion | None, failure: BaseException | None) -> Attributes:

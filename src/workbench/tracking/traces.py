@@ -107,7 +107,7 @@ def _spans(record: CallRecord) -> Iterator[Span]:
 
 def _attempt(attempt: AttemptRecord) -> dict[str, object]:
     return {
-        "mlflow.spanType": SpanType.UNKNOWN,
+        "mlflow.spanType": SpanType.TASK,
         "workbench.account": attempt.account or None,
         "workbench.cost_usd": attempt.cost_usd,
         "workbench.input_tokens": attempt.input_tokens,
