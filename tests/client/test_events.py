@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from calling import CATALOG, COST_USD, PROMPT, client_of, failure, serving, streamed
-from faults import FaultServer, answer, response, whole
+from faults import FaultServer, answer, whole
 from workbench import errors
 from workbench.cache import MemoryStore
 from workbench.client import Client, Limits
