@@ -151,3 +151,53 @@ async def test_a_rest_longer_than_a_call_is_not_waited_for_and_the_fallback_is_a
             completion = await client.complete("one/small", PROMPT, fallbacks=["two/small"])
         assert len(servers[0].requests) == 1
     assert completion.attempts[0].fallback_reason == "rate limit"
+
+
+async def sent_to(rate: RateLimit, clock: Clock, *, per_s: float, seconds: float) -> list[bool]:
+    """Whether each request was taken, sent one by one to a server that takes `per_s` and does not say so."""
+    taken: list[bool] = []
+    free_at = 0.0
+    while clock.now < seconds:
+        if rate.wait_s(0) == 0.0:
+            await rate.reserve(0)
+            taken.append(clock.now > free_at - 1e-6)
+            if taken[-1]:
+                free_at = clock.now + 1.0 / per_s
+                rate.answer()
+            else:
+                rate.refuse(free_at - clock.now)
+                clock.now = free_at  # as it was told
+            rate.settle(0, 0)
+        clock.now += 0.001
+    return taken
+
+
+@pytest.mark.anyio
+async def test_a_rate_that_nobody_told_is_found_out_between_refusals() -> None:
+    """A client that does not learn has one request of two refused."""
+    clock = Clock()
+    taken = await sent_to(RateLimit(clock=clock), clock, per_s=25.0, seconds=20.0)
+    assert sum(taken) >= 0.85 * 20.0 * 25.0
+    assert taken.count(False) <= 0.2 * len(taken)
+
+
+@pytest.mark.anyio
+async def test_a_rate_that_is_found_out_is_not_lower_than_what_the_server_asked_for() -> None:
+    clock = Clock()
+    rate = RateLimit(clock=clock)
+    for _ in range(20):
+        rate.answer()
+        clock.now += 10.0
+        rate.refuse(0.5)
+    assert rate.wait_s(0) <= 0.5
+
+
+@pytest.mark.anyio
+async def test_a_refusal_that_says_no_time_says_nothing_of_a_rate() -> None:
+    clock = Clock()
+    rate = RateLimit(clock=clock)
+    for _ in range(3):
+        rate.answer()
+        clock.now += 1.0
+        rate.refuse(0.0)
+    assert rate.wait_s(0) == 0.0

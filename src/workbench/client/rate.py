@@ -12,7 +12,7 @@ from typing import Literal
 Kind = Literal["requests", "tokens"]
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
-_FASTER = 1.01
+_FASTER, _SLOWER = 1.005, 0.95
 _BURST_S = 0.05
 _SHORTEST_S = 0.001
 _LONGEST_RESET_S = 31 * 86_400.0
@@ -65,9 +65,9 @@ class RateLimit:
     Tokens are reserved at the most that a request can use and settled at what it used. A limit that was
     agreed on is kept in every minute: requests are spaced, not sent in a burst at its start. One that a
     server tells is its own bucket: what remains of it, and how fast it fills. One that it does not tell is
-    found out where it refuses: as many answers as came from one refusal to the next, but no fewer than one
-    in the longest time that it ever said to wait; and 1 % more at each answer. `on_learned` is given what
-    it holds when that is new; None: nobody is told.
+    found out where it refuses: 5 % less than it answered between two moments for which it told to come back,
+    or than one in the longest time that it told to wait if that is more; and 0.5 % more at each answer.
+    `on_learned` is given what it holds when that is new; None: nobody is told.
 
     Args:
         requests_per_minute, tokens_per_minute: None: no limit, until a server tells one.
@@ -89,7 +89,7 @@ class RateLimit:
         self._tokens_under_way = 0
         self._is_found_out = False
         self._n_answered = 0
-        self._refused_at: float | None = None
+        self._welcome_at: float | None = None
         self._longest_s = 0.0
         self._turn = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -154,16 +154,18 @@ class RateLimit:
         if wait_s <= 0.0 or not (self.requests is None or self._is_found_out):
             return
         now = self._clock()
+        welcome_at = now + wait_s
         self._longest_s = max(self._longest_s, wait_s)
-        if self._refused_at is not None and self._n_answered:
-            per_s = self._n_answered / max(now - self._refused_at, _SHORTEST_S)
-            self._find_out(max(per_s, 1.0 / self._longest_s), now)
-        if self._refused_at is None or self._n_answered:
-            self._refused_at, self._n_answered = now, 0
+        if self._welcome_at is not None and self._n_answered:
+            per_s = self._n_answered / max(welcome_at - self._welcome_at, _SHORTEST_S)
+            self._find_out(_SLOWER * max(per_s, 1.0 / self._longest_s), now)
+        if self._is_found_out and self.requests is not None:
+            self.requests.set(1.0 - wait_s * self.requests.per_s, now)  # the next one goes when it is welcome
+        if self._welcome_at is None or self._n_answered:
+            self._welcome_at, self._n_answered = welcome_at, 0
 
     def _find_out(self, per_s: float, now: float) -> None:
         self.requests, self._is_found_out = Bucket(max(1.0, per_s * _BURST_S), per_s=per_s, now=now), True
-        self.requests.set(0.0, now)
         if self.on_learned is not None:
             self.on_learned("requests", 60.0 * per_s)
 
