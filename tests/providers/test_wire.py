@@ -14,7 +14,7 @@ from faults import CANARY, FaultServer, Received, Script, error, whole
 from workbench import errors
 from workbench.errors import ProviderError
 from workbench.providers.base import Provider
-from workbench.providers.http import idempotency_key
+from workbench.providers.exchange import idempotency_key
 from workbench.providers.wire import HttpProvider
 from workbench.settings import Secret
 from workbench.types import Completion, Decoding, Delta, Prompt, ToolCall

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from workbench.client.channel import Channel
-from workbench.providers.http import head_observer, idempotency_key
+from workbench.providers.exchange import head_observer, idempotency_key
 from workbench.types import Completion
 
 

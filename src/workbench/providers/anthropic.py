@@ -19,8 +19,8 @@ from workbench.errors import ConfigError
 from workbench.providers.anthropic_answer import AnthropicAnswer
 from workbench.providers.conversation import arguments_of, verbatim_of
 from workbench.providers.gathered import Gathered
-from workbench.providers.http import KeyHeader
 from workbench.providers.json_body import given_object, objects_of
+from workbench.providers.key_header import KeyHeader
 from workbench.types import Decoding, Image, Message, Prompt, ToolCall
 
 Block = Mapping[str, object]

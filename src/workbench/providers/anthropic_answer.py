@@ -11,7 +11,8 @@ https://platform.claude.com/docs/en/build-with-claude/extended-thinking#preservi
 import json
 from collections.abc import Mapping
 
-from workbench.providers.gathered import Counted, Gathered
+from workbench.providers.counted import Counted
+from workbench.providers.gathered import Gathered
 from workbench.providers.json_body import (
     JsonError,
     JsonObject,

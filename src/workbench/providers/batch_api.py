@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from workbench.errors import BadResponseError, ProviderError, TooLargeError
+from workbench.providers.bodies import encoded, raise_for_status
 from workbench.providers.gathered import Gathered
-from workbench.providers.http import Http, Reply, seal
+from workbench.providers.http import Http, seal
 from workbench.providers.json_body import JsonError, JsonObject, decode_utf8, parse_object, text_of
+from workbench.providers.reply import Reply
 from workbench.providers.status import Complaint, refusal
-from workbench.providers.wire import Wire, encoded, raise_for_status
+from workbench.providers.wire import Wire
 from workbench.types import Completion, Decoding, Prompt
 
 EXCHANGE_S = 600.0

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workbench.errors import EmptyCompletionError, ProviderError, ServerError
-from workbench.providers.gathered import Counted, Gathered
+from workbench.providers.counted import Counted
+from workbench.providers.gathered import Gathered
 from workbench.providers.json_body import (
     JsonObject,
     count_of,
@@ -42,6 +43,8 @@ _SIGNATURE = "extra_content"
 
 class ChatAnswer:
     """Reads what a server says into `gathered`."""
+
+    __slots__ = ("_calls", "_gathered", "_returned", "_signatures")
 
     def __init__(self, gathered: Gathered) -> None:
         self._gathered = gathered

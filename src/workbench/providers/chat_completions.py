@@ -16,8 +16,9 @@ from workbench.errors import ConfigError, DataError
 from workbench.providers.chat_answer import ChatAnswer
 from workbench.providers.conversation import image_url, verbatim_of
 from workbench.providers.gathered import Gathered
-from workbench.providers.http import BEARER, TIMEOUTS, KeyHeader, Timeouts
+from workbench.providers.http import TIMEOUTS, Timeouts
 from workbench.providers.json_body import given_object, object_of, objects_of
+from workbench.providers.key_header import BEARER, KeyHeader
 from workbench.providers.wire import HttpProvider
 from workbench.settings import Secret
 from workbench.types import Decoding, Message, Prompt, Tool, ToolCall

@@ -12,10 +12,12 @@ from typing import Protocol, runtime_checkable
 from workbench.cache import Source
 from workbench.errors import BadResponseError, ConfigError, ProviderError
 from workbench.providers.addresses import check_sendable
+from workbench.providers.bodies import encoded, json_of, raise_for_status
 from workbench.providers.embedding_wires import EmbeddingWire, embedding_wire
-from workbench.providers.http import Http, Reply, seal
+from workbench.providers.http import Http, seal
+from workbench.providers.reply import Reply
 from workbench.providers.status import complaint_in, refused
-from workbench.providers.wire import HttpProvider, encoded, json_of, raise_for_status
+from workbench.providers.wire import HttpProvider
 from workbench.types import Embeddings, Usage
 
 _BATCH_TEXTS = 64

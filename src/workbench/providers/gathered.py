@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from workbench.catalog import token_bound
 from workbench.errors import (
     BadResponseError,
     EmptyCompletionError,
@@ -18,10 +17,12 @@ from workbench.errors import (
     TooLargeError,
 )
 from workbench.providers.conversation import texts_in
-from workbench.providers.http import Http, Reply
-from workbench.providers.json_body import JsonObject, is_encodable
+from workbench.providers.counted import Counted, usage_of
+from workbench.providers.http import Http
+from workbench.providers.json_body import JsonObject
+from workbench.providers.masked_text import MaskedText
+from workbench.providers.reply import Reply
 from workbench.providers.status import Complaint, refused
-from workbench.redaction import StreamMask
 from workbench.types import (
     Completion,
     Decoding,
@@ -35,25 +36,12 @@ from workbench.types import (
     Verbatim,
 )
 
-_IMPLAUSIBLE_FACTOR = 10
-_IMPLAUSIBLE_FLOOR = 100_000
 _CHARACTERS_PER_TOKEN = 256
 """More than the longest token of any vocabulary in use (128 spaces in OpenAI's o200k)."""
 
 _CHARACTERS_FLOOR = 4096
 _MOST_TOOL_CALLS = 1024
 _OVERHEAD_OF_HELD = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """Tokens as the server counted them, with the meaning of `Usage`; None: it did not say."""
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cached_input_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    cache_write_tokens: int | None = None
 
 
 class Gathered:
@@ -63,6 +51,12 @@ class Gathered:
     model had its say, after which only the count of tokens may be missing.
     """
 
+    __slots__ = (
+        "_calls", "_decoding", "_finish", "_id", "_is_refused", "_kept", "_last_served",
+        "_logprobs", "_n_characters", "_n_held", "_new", "_prompt", "_reasoning", "_reply",
+        "_served", "_text", "counted", "first_token_s", "has_ended",
+    )  # fmt: skip
+
     def __init__(self, reply: Reply, prompt: Prompt, decoding: Decoding) -> None:
         self.first_token_s: float | None = None
         self.has_ended = False
@@ -70,8 +64,8 @@ class Gathered:
         self._reply = reply
         self._prompt = prompt
         self._decoding = decoding
-        self._text = _Channel(reply)
-        self._reasoning = _Channel(reply)
+        self._text = MaskedText(reply)
+        self._reasoning = MaskedText(reply)
         self._calls: dict[int, _Call] = {}
         self._logprobs: list[TokenLogprob] = []
         self._new: list[Delta] = []
@@ -141,7 +135,7 @@ class Gathered:
         """
         if index not in self._calls and len(self._calls) >= _MOST_TOOL_CALLS:
             raise self.failure(BadResponseError, f"the answer asks for more than {_MOST_TOOL_CALLS} tools")
-        call = self._calls.setdefault(index, _Call(_Channel(self._reply)))
+        call = self._calls.setdefault(index, _Call(MaskedText(self._reply)))
         is_new = not call.call_id
         call.call_id = call.call_id or self._http.redacted(call_id) or f"call_{index}"
         call.name = call.name or self._http.redacted(name)
@@ -277,88 +271,15 @@ class Gathered:
         return piece
 
     def _usage(self) -> Usage:
-        """What the server counted; where it is absent or absurd, the most that it can have been."""
-        most_input = token_bound(self._prompt, self._decoding)
         channels = (self._text, self._reasoning, *(call.arguments for call in self._calls.values()))
         n_bytes = sum(len(channel.shown.encode()) for channel in channels)
-        most_output = min(self._decoding.max_output_tokens, max(n_bytes, 1))
-        read = _plausible(self.counted.input_tokens, most_input, least=1)
-        written = _plausible(
-            self.counted.output_tokens, self._decoding.max_output_tokens, least=1 if n_bytes else 0
-        )
-        input_tokens = most_input if read is None else read
-        output_tokens = most_output if written is None else written
-        return Usage(
-            input_tokens,
-            output_tokens,
-            _within(self.counted.cached_input_tokens, input_tokens),
-            _within(self.counted.reasoning_tokens, output_tokens),
-            is_estimated=read is None or written is None,
-            cache_write_tokens=_within(self.counted.cache_write_tokens, input_tokens),
-        )
-
-
-class _Channel:
-    """One text that comes in pieces: joined where a character was cut, and our own key masked."""
-
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
-        self._mask = StreamMask(reply.http.key)
-        self._pieces: list[str] = []
-        self._half = ""
-
-    @property
-    def shown(self) -> str:
-        if len(self._pieces) > 1:
-            self._pieces = ["".join(self._pieces)]
-        return self._pieces[0] if self._pieces else ""
-
-    def feed(self, piece: str) -> str:
-        """What can be shown once `piece` has come."""
-        return self._kept(self._mask.feed(self._mended(piece)))
-
-    def end(self) -> str:
-        """What was held back, once there is no more."""
-        if self._half:
-            raise self._reply.failure(BadResponseError, "the text ends in half of a surrogate pair")
-        return self._kept(self._mask.rest())
-
-    def _kept(self, piece: str) -> str:
-        if piece:
-            self._pieces.append(piece)
-        return piece
-
-    def _mended(self, piece: str) -> str:
-        """`piece` with surrogate pairs joined, also one that was cut between two pieces."""
-        piece, self._half = self._half + piece, ""
-        if "\ud800" <= piece[-1:] <= "\udbff":
-            piece, self._half = piece[:-1], piece[-1]
-        if is_encodable(piece):
-            return piece
-        try:
-            return piece.encode("utf-16", "surrogatepass").decode("utf-16")
-        except UnicodeDecodeError:
-            failure = self._reply.failure(BadResponseError, "the text has half of a surrogate pair")
-        raise failure
+        return usage_of(self.counted, self._prompt, self._decoding, n_bytes=n_bytes)
 
 
 @dataclass(slots=True)
 class _Call:
     """A tool call as it grows."""
 
-    arguments: _Channel
+    arguments: MaskedText
     call_id: str = ""
     name: str = ""
-
-
-def _plausible(count: int | None, bound: int, *, least: int) -> int | None:
-    """The count, unless it is absurd: servers may add to a prompt, but not without measure.
-
-    Some say 0 where they did not count, which would make an answer free.
-    """
-    most = max(_IMPLAUSIBLE_FLOOR, _IMPLAUSIBLE_FACTOR * bound)
-    return count if count is not None and least <= count <= most else None
-
-
-def _within(count: int | None, most: int) -> int:
-    return count if count is not None and 0 <= count <= most else 0

@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from workbench.providers.gathered import Counted, Gathered
+from workbench.providers.counted import Counted
+from workbench.providers.gathered import Gathered
 from workbench.providers.json_body import (
     JsonObject,
     count_of,

@@ -6,10 +6,8 @@ to another place. What comes back is bounded in time and in bytes, after decompr
 """
 
 import asyncio
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import httpx
@@ -21,21 +19,17 @@ from workbench.errors import (
     ProviderError,
     ProviderTimeoutError,
     TLSError,
-    TooLargeError,
 )
 from workbench.providers.addresses import check_sendable, check_sendable_key, checked_base_url
+from workbench.providers.exchange import Exchange, idempotency_key
+from workbench.providers.key_header import BEARER, KeyAuth, KeyHeader
 from workbench.providers.pool import breakage, library_errors, parsed, pooled_client, was_reused
+from workbench.providers.reply import LibraryError, Reply
 from workbench.redaction import MASK, SHORTEST_KEY
 from workbench.settings import Secret
 
 MAX_BODY_BYTES = 16 * 2**20
 """Cap on a decoded body, and on one event of a stream."""
-
-_REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id")
-"""OpenAI's and most others', Anthropic's, Azure's."""
-
-_PIECE_BYTES = 2**20
-_DRAIN_BYTES = 64 * 2**10
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,148 +42,6 @@ class Timeouts:
 
 
 TIMEOUTS = Timeouts()
-
-
-@dataclass(frozen=True, slots=True)
-class KeyHeader:
-    """The header that carries the key, and what stands before the key in it."""
-
-    name: str = "authorization"
-    prefix: str = "Bearer "
-
-
-BEARER = KeyHeader()
-
-idempotency_key: ContextVar[str | None] = ContextVar("idempotency_key", default=None)
-"""The name of the logical call that is under way, the same for all its attempts; None: it has none.
-
-It is sent as `Idempotency-Key`, so that a server that knows the header answers and bills the call once.
-Source: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
-"""
-
-head_observer: ContextVar[Callable[[Mapping[str, str]], object] | None] = ContextVar(
-    "head_observer", default=None
-)
-"""Is given the headers of every response to the call that is under way, such as the limits they tell."""
-
-
-class LibraryError(Exception):
-    """What an HTTP library said, as text: its own exception, with the frames and headers in it, is let go."""
-
-
-class Reply:
-    """A response whose head has come; its body is still on the way. The names in `headers` are lower-case."""
-
-    def __init__(
-        self,
-        http: "Http",
-        response: httpx.Response,
-        *,
-        headers: Mapping[str, str],
-        model: str,
-        deadline: float,
-    ) -> None:
-        self.status = response.status_code
-        self.headers = headers
-        told = (headers.get(name, "") for name in _REQUEST_ID_HEADERS)
-        self.request_id = http.redacted(next(filter(None, told), ""))[:200] or None
-        self.http = http
-        self.model = model
-        self._response = response
-        self._raw: AsyncIterator[bytes] | None = None
-        self._decoder: zlib._Decompress | None = None
-        self._compressed = b""
-        self._deadline = deadline
-
-    async def read(self) -> bytes:
-        """The whole body, decoded.
-
-        Raises:
-            ProviderError: it is over the cap, broke off, came too slowly or cannot be decoded.
-        """
-        body = bytearray()
-        while (piece := await self.piece()) is not None:
-            body += piece
-            if len(body) > self.http.max_body_bytes:
-                raise self.failure(TooLargeError, f"the answer is over {self.http.max_body_bytes} bytes")
-        return bytes(body)
-
-    async def read_refusal(self) -> bytes:
-        """The beginning of an error's body; empty where it did not come: the status says enough."""
-        body = b""
-        try:
-            while (piece := await self.piece()) is not None:
-                body += piece
-                if len(body) > _DRAIN_BYTES:
-                    break
-        except ProviderError:
-            return body
-        return body
-
-    async def piece(self) -> bytes | None:
-        """What comes next of the body, decoded, at most 1 MiB of it if it is compressed; None: it is over."""
-        if self._raw is None:
-            self._raw, self._decoder = self._raw_body(), self._decoder_of_body()
-        if self._decoder is None:
-            return await self._next(self._raw)
-        while not self._compressed:
-            chunk = await self._next(self._raw)
-            if chunk is None:
-                if not self._decoder.eof:
-                    raise self.failure(BadResponseError, "the compressed body broke off")
-                return None
-            self._compressed = chunk
-        return self._decoded(self._decoder)
-
-    def hurry(self, limit_s: float) -> None:
-        """Wait at most `limit_s` seconds more for the rest, which is not needed."""
-        self._deadline = min(self._deadline, asyncio.get_running_loop().time() + limit_s)
-
-    def failure(self, kind: type[ProviderError], reason: str) -> ProviderError:
-        """An error of `kind` about this response."""
-        return self.http.failure(kind, self.model, reason, status=self.status, request_id=self.request_id)
-
-    def _raw_body(self) -> AsyncIterator[bytes]:
-        if not isinstance(self._response.stream, httpx.AsyncByteStream):
-            raise ConfigError(f"the httpx client given for {self.http.provider} is not an async one")
-        return aiter(self._response.stream)
-
-    def _decoder_of_body(self) -> "zlib._Decompress | None":
-        coding = self.headers.get("content-encoding", "identity").strip().lower()
-        if coding in ("", "identity"):
-            return None
-        if coding not in ("gzip", "x-gzip"):
-            raise self.failure(BadResponseError, f"the body is encoded as {coding[:40]!r}, not gzip as asked")
-        return zlib.decompressobj(wbits=31)
-
-    def _decoded(self, decoder: "zlib._Decompress") -> bytes:
-        """A piece of bounded size, so that a kilobyte that unpacks to a gigabyte is stopped on its way."""
-        try:
-            piece = decoder.decompress(self._compressed, _PIECE_BYTES)
-        except zlib.error as exc:
-            failure = self.failure(BadResponseError, "the compressed body is damaged")
-            failure.__cause__ = LibraryError(str(exc))
-        else:
-            self._compressed = decoder.unconsumed_tail
-            return piece
-        raise failure
-
-    async def _next(self, raw: AsyncIterator[bytes]) -> bytes | None:
-        loop = asyncio.get_running_loop()
-        failure: ProviderError
-        limit = self._deadline
-        if (between_s := self.http.timeouts.between_bytes_s) is not None:
-            limit = min(limit, loop.time() + between_s)
-        try:
-            async with asyncio.timeout_at(limit):
-                return await anext(raw, None)
-        except TimeoutError:
-            is_over = loop.time() >= self._deadline
-            failure = self.http.timed_out(self.model, "total" if is_over else "between_bytes")
-        except library_errors() as exc:
-            failure = self.http.translated(exc, self.model)
-        failure.status, failure.request_id = self.status, self.request_id
-        raise failure
 
 
 class Http:
@@ -223,7 +75,7 @@ class Http:
         self.timeouts = timeouts
         self.max_body_bytes = MAX_BODY_BYTES
         self.key = key
-        self._auth = _KeyAuth(key, key_header) if key is not None else httpx.Auth()
+        self._auth = KeyAuth(key, key_header) if key is not None else httpx.Auth()
         if key is not None:
             check_sendable_key(key, what=f"the key of {provider}")
         for name, value in (headers or {}).items():
@@ -280,19 +132,10 @@ class Http:
         request = self._client.build_request("GET", self._url(path), headers=headers)
         return self._exchange(request, model=model, deadline=deadline)
 
-    @asynccontextmanager
-    async def _exchange(
+    def _exchange(
         self, request: httpx.Request, *, model: str, deadline: float, may_resend: bool = True
-    ) -> AsyncGenerator[Reply]:
-        send = self._sent if may_resend else self._sent_once
-        response = await send(request, model=model, deadline=deadline)
-        try:
-            headers = dict(response.headers.items())  # looked up a score of times, which httpx does slowly
-            if (observe := head_observer.get()) is not None:
-                observe(headers)
-            yield Reply(self, response, headers=headers, model=model, deadline=deadline)
-        finally:
-            await response.aclose()
+    ) -> Exchange:
+        return Exchange(self, request, model=model, deadline=deadline, may_resend=may_resend)
 
     async def aclose(self) -> None:
         """Close every connection; a call after this is a `ConfigError`."""
@@ -365,7 +208,7 @@ class Http:
     def _url(self, path: str) -> httpx.URL:
         return parsed(f"{self.base_url}/{path}")
 
-    async def _sent(self, request: httpx.Request, *, model: str, deadline: float) -> httpx.Response:
+    async def sent(self, request: httpx.Request, *, model: str, deadline: float) -> httpx.Response:
         """Send, and once more where a kept connection had been closed by the server meanwhile.
 
         The server closes idle connections when it likes; a request that meets the closing was not read.
@@ -373,7 +216,7 @@ class Http:
         for may_resend in (True, False):
             token = was_reused.set(False)
             try:
-                return await self._sent_once(request, model=model, deadline=deadline)
+                return await self.sent_once(request, model=model, deadline=deadline)
             except ConnectError as exc:
                 if not (may_resend and exc.was_sent and was_reused.get()):
                     raise
@@ -381,7 +224,8 @@ class Http:
                 was_reused.reset(token)
         raise AssertionError("unreachable")
 
-    async def _sent_once(self, request: httpx.Request, *, model: str, deadline: float) -> httpx.Response:
+    async def sent_once(self, request: httpx.Request, *, model: str, deadline: float) -> httpx.Response:
+        """Send, and give the response as soon as its head is there; errors as `post`."""
         if self._client.is_closed:
             raise ConfigError(f"the connections of {self.provider} are closed; open a new client")
         loop = asyncio.get_running_loop()
@@ -407,21 +251,6 @@ def seal(exc: BaseException) -> None:
     """
     exc.__context__ = None
     exc.__traceback__ = None
-
-
-class _KeyAuth(httpx.Auth):
-    """Puts the key on a request while it is sent."""
-
-    def __init__(self, key: Secret, header: KeyHeader) -> None:
-        self._key = key
-        self._header = header
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers[self._header.name] = f"{self._header.prefix}{self._key.get_secret_value()}"
-        try:
-            yield request
-        finally:
-            del request.headers[self._header.name]
 
 
 def _said(exc: BaseException) -> str:

@@ -17,7 +17,8 @@ from urllib.parse import quote, urlsplit
 from workbench.catalog import Catalog, ModelSpec, Price
 from workbench.errors import BadResponseError, ConfigError
 from workbench.providers import registry
-from workbench.providers.http import Http, Reply, seal
+from workbench.providers.bodies import raise_for_status
+from workbench.providers.http import Http, seal
 from workbench.providers.json_body import (
     JsonError,
     JsonObject,
@@ -28,7 +29,8 @@ from workbench.providers.json_body import (
     parse_object,
     text_of,
 )
-from workbench.providers.wire import HttpProvider, raise_for_status
+from workbench.providers.reply import Reply
+from workbench.providers.wire import HttpProvider
 from workbench.settings import Secret
 
 _ABOUT = "models"

@@ -16,9 +16,10 @@ from typing import Literal
 from workbench.errors import ConfigError, DataError
 from workbench.providers.chat_answer import token_logprob
 from workbench.providers.conversation import arguments_of
-from workbench.providers.gathered import Counted, Gathered
-from workbench.providers.http import BEARER
+from workbench.providers.counted import Counted
+from workbench.providers.gathered import Gathered
 from workbench.providers.json_body import JsonObject, count_of, given_object, object_of, objects_of, text_of
+from workbench.providers.key_header import BEARER
 from workbench.types import Decoding, FinishReason, Message, Prompt, Tool, ToolCall
 
 _FINISH: Mapping[str, FinishReason] = {"stop": "stop", "length": "length"}

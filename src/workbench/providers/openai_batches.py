@@ -22,11 +22,12 @@ from workbench.providers.batch_api import (
     json_lines,
     refused_item,
 )
+from workbench.providers.bodies import json_of
 from workbench.providers.conversation import as_sent_to
-from workbench.providers.http import Reply
 from workbench.providers.json_body import JsonObject, count_of, object_of, objects_of, text_of
+from workbench.providers.reply import Reply
 from workbench.providers.status import complaint_in
-from workbench.providers.wire import HttpProvider, json_of
+from workbench.providers.wire import HttpProvider
 
 _ENDED = {"completed", "failed", "expired", "cancelled"}
 _WINDOW = "24h"

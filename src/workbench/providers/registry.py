@@ -17,7 +17,7 @@ from workbench.providers.base import Provider
 from workbench.providers.chat_completions import ChatCompletionsWire
 from workbench.providers.embeddings import Embedder, embedder_of
 from workbench.providers.gemini import GeminiWire
-from workbench.providers.http import BEARER, KeyHeader
+from workbench.providers.key_header import BEARER, KeyHeader
 from workbench.providers.ollama import OllamaWire
 from workbench.providers.responses import ResponsesWire
 from workbench.providers.wire import HttpProvider, Wire

@@ -16,8 +16,8 @@ from workbench.errors import ConfigError, DataError
 from workbench.providers.chat_completions import SCHEMA_NAME, sampling
 from workbench.providers.conversation import image_url, verbatim_of
 from workbench.providers.gathered import Gathered
-from workbench.providers.http import BEARER, KeyHeader
 from workbench.providers.json_body import given_object, objects_of
+from workbench.providers.key_header import BEARER, KeyHeader
 from workbench.providers.responses_answer import ResponsesAnswer
 from workbench.types import Decoding, Message, Prompt, Tool
 

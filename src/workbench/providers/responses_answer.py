@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from workbench.errors import BadResponseError
 from workbench.providers.chat_answer import token_logprob
-from workbench.providers.gathered import Counted, Gathered
+from workbench.providers.counted import Counted
+from workbench.providers.gathered import Gathered
 from workbench.providers.json_body import JsonObject, count_of, object_of, objects_of, text_of
 from workbench.providers.status import complaint_in
 from workbench.types import FinishReason

@@ -20,8 +20,8 @@ from workbench.errors import (
     RequestError,
     ServerError,
 )
-from workbench.providers.http import Reply
 from workbench.providers.json_body import JsonError, JsonObject, object_of, objects_of, parse_object, text_of
+from workbench.providers.reply import Reply
 
 _MESSAGE_CHARACTERS = 200
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "quota_exceeded", "insufficient_balance"}

@@ -8,8 +8,7 @@ that is a `StreamTruncatedError`, and what had come by then is in its `partial_t
 """
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Literal, Protocol
 
@@ -18,18 +17,20 @@ import httpx
 from workbench.errors import (
     BadResponseError,
     ConnectError,
-    DataError,
     ProviderError,
     ProviderTimeoutError,
-    TooLargeError,
 )
 from workbench.providers.addresses import check_sendable
+from workbench.providers.bodies import encoded, json_of, raise_for_status
 from workbench.providers.conversation import as_sent_to
+from workbench.providers.events import events_in, parser_of
 from workbench.providers.gathered import Gathered
-from workbench.providers.http import TIMEOUTS, Http, KeyHeader, Reply, Timeouts, seal
-from workbench.providers.json_body import JsonError, JsonObject, decode_utf8, is_encodable, parse_object
-from workbench.providers.sse import Event, EventParser, EventTooLongError, LineParser
-from workbench.providers.status import Complaint, complaint_in, complaint_of, refused
+from workbench.providers.http import TIMEOUTS, Http, Timeouts, seal
+from workbench.providers.json_body import JsonError, JsonObject, parse_object
+from workbench.providers.key_header import KeyHeader
+from workbench.providers.reply import Reply
+from workbench.providers.sse import Event
+from workbench.providers.status import complaint_in, complaint_of
 from workbench.settings import Secret
 from workbench.types import Completion, Decoding, Delta, Prompt
 
@@ -244,13 +245,13 @@ class HttpProvider:
             yield
             return
         answer = self._wire.answer(gathered)
-        parser = _parser(self._wire.events, max_event_bytes=self._http.max_body_bytes)
+        parser = parser_of(self._wire.events, max_event_bytes=self._http.max_body_bytes)
         piece: bytes | None = b""
         failure: ProviderError | None = None
         try:
             while piece is not None:
                 piece = await reply.piece()
-                for event in _events(parser, piece, reply):
+                for event in events_in(parser, piece, reply):
                     if not gathered.has_ended:
                         _take(event, answer, gathered)
                         yield
@@ -274,47 +275,6 @@ class HttpProvider:
         return gathered.truncated(failure.reason if failure else "the stream ended without a finish reason")
 
 
-def encoded(fields: Mapping[str, object], *, what: str) -> bytes:
-    """The body of a request.
-
-    Raises:
-        DataError: `what` is to be sent has half of a character in it.
-    """
-    text = json.dumps(fields, ensure_ascii=False)
-    if not is_encodable(text):
-        raise DataError(f"{what} has half of a surrogate pair, which is no text")
-    return text.encode()
-
-
-async def raise_for_status(reply: Reply) -> None:
-    """
-    Raises:
-        ProviderError: the status is not 200; its class says what the server complains of.
-    """
-    if reply.status == 200:
-        return
-    if reply.status < 400:
-        complaint = Complaint("not an answer to what was asked", frozenset(), None)
-    else:
-        body = await reply.read_refusal()
-        complaint = complaint_of(reply.http.redacted(body.decode("utf-8", "replace")))
-    raise refused(reply, complaint, status=reply.status)
-
-
-async def json_of(reply: Reply) -> JsonObject:
-    """The JSON object that is the body.
-
-    Raises:
-        BadResponseError: it is something else.
-    """
-    body = await reply.read()
-    try:
-        return parse_object(decode_utf8(body))
-    except JsonError as exc:
-        failure = reply.failure(BadResponseError, f"the answer is {exc}")
-    raise failure
-
-
 def _take(event: Event, answer: Answer, gathered: Gathered) -> None:
     """Have `answer` take `event`, unless it is an error, the end, or of a kind that nobody promised."""
     if event.name == "error":
@@ -332,23 +292,5 @@ def _take(event: Event, answer: Answer, gathered: Gathered) -> None:
         if body.get("error"):
             raise gathered.refusal(complaint_in(body))
         answer.take_event(body)
-        return
-    raise failure
-
-
-def _parser(kind: Literal["sse", "lines"], *, max_event_bytes: int) -> EventParser | LineParser:
-    return (EventParser if kind == "sse" else LineParser)(max_event_bytes=max_event_bytes)
-
-
-def _events(parser: EventParser | LineParser, piece: bytes | None, reply: Reply) -> Iterator[Event]:
-    """The events that end in `piece`; None: the stream is over."""
-    failure: ProviderError
-    try:
-        yield from parser.rest() if piece is None else parser.feed(piece)
-    except EventTooLongError as exc:
-        failure = reply.failure(TooLargeError, str(exc))
-    except UnicodeDecodeError:
-        failure = reply.failure(BadResponseError, "an event of the stream is not UTF-8")
-    else:
         return
     raise failure
