@@ -22,7 +22,7 @@ APART = [{"providers", "routing", "scoring"}]
 """Modules of one layer that must not know each other."""
 
 OWNERS = {
-    "torch": {"routing.controller", "routing.train", "routing.checkpoint"},
+    "torch": {"routing.controller", "routing.train", "routing.checkpoint", "routing.descent"},
     "mlflow": {"tracking", "tracking.store", "tracking.runs", "tracking.router_model", "tracking.traces"},
     "papermill": {"batch"},
     "nbclient": {"batch"},

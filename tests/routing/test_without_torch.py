@@ -58,10 +58,13 @@ def test_without_torch_the_baselines_route_and_the_controller_names_its_extra(
         [sys.executable, "-c", WITHOUT_TORCH, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
-    *routed, fitted, loaded, imported = done.stdout.splitlines()
-    assert routed == [
-        f"{kind} True" for kind in ("fixed", "random", "cheapest", "best_single", "no_information", "knn")
-    ]
-    assert fitted.startswith("controller torch the learned controller needs the extra 'torch': pip install")
+    *lines, loaded, imported = done.stdout.splitlines()
+    routed = [line for line in lines if line.endswith(" True")]
+    refused = {line.split()[0]: line for line in lines if line not in routed}
+    without = ("fixed", "random", "cheapest", "best_single", "no_information", "label_oracle", "knn")
+    assert routed == [f"{kind} True" for kind in (*without, "clusters", "tfidf_lr")]
+    assert list(refused) == ["mlp", "matrix_factorisation", "controller"]
+    assert refused["mlp"].startswith("mlp torch fitting the perceptron needs the extra 'torch'")
+    assert refused["controller"].startswith("controller torch the learned controller needs the extra 'torch'")
     assert loaded.startswith("load torch a saved controller needs the extra 'torch'")
     assert imported == "False"

@@ -23,10 +23,15 @@ from workbench.errors import CheckpointError, ConfigError
 from workbench.features import FEATURES_VERSION, FeatureConfig
 from workbench.routing.base import Router
 from workbench.routing.baselines import BestSingle, Cheapest, Fixed, NoInformation, Random
+from workbench.routing.clusters import Clusters
+from workbench.routing.factorisation import MatrixFactorisation
 from workbench.routing.fields import Settings, decoded, encoded, require
 from workbench.routing.forecast import KnownModels
+from workbench.routing.label_oracle import LabelOracle
+from workbench.routing.late import torch_module
+from workbench.routing.linear import TfidfLogistic
 from workbench.routing.neighbours import KNN
-from workbench.routing.registry import torch_module
+from workbench.routing.perceptron import MLP
 from workbench.storage import read_bytes, write_atomically
 
 SCHEMA = 2
@@ -191,6 +196,11 @@ CODECS: Mapping[str, Codec] = {
     "cheapest": _plain(Cheapest),
     "best_single": _plain(BestSingle),
     "no_information": _plain(NoInformation),
+    "label_oracle": _plain(LabelOracle),
     "knn": _plain(KNN),
+    "clusters": _plain(Clusters),
+    "tfidf_lr": _plain(TfidfLogistic),
+    "mlp": _plain(MLP),
+    "matrix_factorisation": _plain(MatrixFactorisation),
     "controller": Codec("MetaController", _encode_controller, _decode_controller),
 }

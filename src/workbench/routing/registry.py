@@ -1,15 +1,20 @@
 """The kinds of router by name, and how each is fitted. A new router is one class and one line here."""
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from types import ModuleType, UnionType
+from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from workbench.errors import ConfigError, MissingExtraError
+from workbench.errors import ConfigError
 from workbench.routing.base import Router
 from workbench.routing.baselines import Fixed, Random, fit_best_single, fit_cheapest, fit_no_information
+from workbench.routing.clusters import fit_clusters
+from workbench.routing.factorisation import fit_matrix_factorisation
+from workbench.routing.label_oracle import fit_label_oracle
+from workbench.routing.late import torch_module
+from workbench.routing.linear import fit_tfidf_lr
 from workbench.routing.neighbours import TUNED, fit_knn
+from workbench.routing.perceptron import fit_mlp
 from workbench.routing.training_data import TrainingData
 
 Fit = Callable[..., Router]
@@ -76,6 +81,26 @@ def _knn(data: TrainingData, *, seed: int, weights: Weights, k: int | Literal["t
     return fit_knn(data, k=k, seed=seed, **weights)
 
 
+def _label_oracle(data: TrainingData, *, seed: int, weights: Weights) -> Router:
+    return fit_label_oracle(data, **weights)
+
+
+def _tfidf_lr(data: TrainingData, *, seed: int, weights: Weights, c: float = 1.0) -> Router:
+    return fit_tfidf_lr(data, c=c, **weights)
+
+
+def _mlp(data: TrainingData, *, seed: int, weights: Weights, n_hidden: int = 64) -> Router:
+    return fit_mlp(data, n_hidden=n_hidden, seed=seed, **weights)
+
+
+def _factorisation(data: TrainingData, *, seed: int, weights: Weights, n_factors: int = 64) -> Router:
+    return fit_matrix_factorisation(data, n_factors=n_factors, seed=seed, **weights)
+
+
+def _clusters(data: TrainingData, *, seed: int, weights: Weights, n_clusters: int = 32) -> Router:
+    return fit_clusters(data, n_clusters=n_clusters, seed=seed, **weights)
+
+
 def _controller(
     data: TrainingData,
     *,
@@ -95,7 +120,12 @@ ROUTERS: Mapping[str, Fit] = {
     "cheapest": _cheapest,
     "best_single": _best_single,
     "no_information": _no_information,
+    "label_oracle": _label_oracle,
     "knn": _knn,
+    "clusters": _clusters,
+    "tfidf_lr": _tfidf_lr,
+    "mlp": _mlp,
+    "matrix_factorisation": _factorisation,
     "controller": _controller,
 }
 _COMMON = ("data", "seed", "weights")
@@ -109,18 +139,4 @@ def _wanted(annotation: Any) -> list[Any]:
 
 
 def _is_a(value: object, option: Any) -> bool:
-    return isinstance(option, type) and isinstance(value, option)
-
-
-def torch_module(name: str, purpose: str) -> ModuleType:
-    """Import one of the two modules that need torch, only now that it is asked for.
-
-    Raises:
-        MissingExtraError: torch is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as exc:
-        if (exc.name or "").partition(".")[0] != "torch":
-            raise
-        raise MissingExtraError("torch", purpose) from exc
+    return isinstance(option, type) and isinstance(value, (option, int) if option is float else option)

@@ -67,9 +67,9 @@ class TrainingData:
         """What is known of each model without looking at the prompt."""
         return KnownModels(
             model_ids=self.model_ids,
-            quality=_column_means(self.quality),
-            cost_usd=_column_means(self.cost_usd),
-            latency_s=_column_means(self.latency_s),
+            quality=column_means(self.quality),
+            cost_usd=column_means(self.cost_usd),
+            latency_s=column_means(self.latency_s),
         )
 
     def rows(self, chosen: NDArray[np.int64]) -> "TrainingData":
@@ -211,7 +211,7 @@ def _first_of_prompt(groups: pd.Series, table: pd.DataFrame) -> NDArray[np.int64
     return codes.astype(np.int64)
 
 
-def _column_means(values: Floats) -> Floats:
+def column_means(values: Floats) -> Floats:
     """[M] the mean of what was seen; NaN for a column of which nothing was."""
     seen = np.isfinite(values)
     totals, counts = np.where(seen, values, 0.0).sum(axis=0), seen.sum(axis=0)
