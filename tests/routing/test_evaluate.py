@@ -87,6 +87,24 @@ def test_what_is_not_predicted_is_not_calibrated(board: Leaderboard) -> None:
     assert line(board, "oracle")["brier"] == 0.0
 
 
+def test_no_information_is_the_hull_of_the_single_models(table: pd.DataFrame) -> None:
+    contenders = [Contender("no_information", cost_weight=30.0), Contender("label_oracle")]
+    board = cross_validate(table, folds=4, contenders=contenders, n_resamples=10)
+    assert line(board, "no_information")[["quality", "cost_usd"]].tolist() == pytest.approx([2 / 3, 0.005])
+    assert line(board, "no_information")["saving"] == pytest.approx(0.0)
+    assert line(board, "label_oracle")["aiqlog"] > line(board, "no_information")["aiqlog"]
+
+
+def test_forecasts_are_those_of_the_scored_prompts_in_their_order(table: pd.DataFrame) -> None:
+    timed = table.assign(latency_s=table["quality"] + 1.0)
+    board = cross_validate(timed, folds=4, contenders=[Contender("label_oracle")], n_resamples=10)
+    said, data = board.predictions[0].forecast, board.scored.data
+    weak = said.quality[:, data.model_ids.index("acme/weak")]
+    assert weak.tolist() == [float(prompt.task == "poem") for prompt in data.prompts]
+    assert said.latency_s[:, data.model_ids.index("acme/strong")] == pytest.approx(2.0)
+    assert np.isnan(said.familiarity).all()
+
+
 def test_no_prompt_is_predicted_by_a_router_that_saw_it() -> None:
     rows = [
         {"prompt_id": f"p{i}", "prompt": f"unique{i}", "arm": arm, "quality": float((i + (arm == "b")) % 2)}
