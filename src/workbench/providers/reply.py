@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id")
 """OpenAI's and most others', Anthropic's, Azure's."""
 
+_LOOKED_AT = (
+    "content-type",
+    "content-encoding",
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+)
+"""The headers that are looked at after the head was heard; the others are let go."""
+
 _PIECE_BYTES = 2**20
 _DRAIN_BYTES = 64 * 2**10
 
@@ -25,7 +34,9 @@ class LibraryError(Exception):
 
 
 class Reply:
-    """A response whose head has come; its body is still on the way. The names in `headers` are lower-case."""
+    """A response whose head has come; its body is still on the way. `headers` are those that say how to read
+    it, or when to come back; their names are lower-case.
+    """
 
     __slots__ = (
         "_compressed",
@@ -50,7 +61,7 @@ class Reply:
         deadline: float,
     ) -> None:
         self.status = response.status_code
-        self.headers = headers
+        self.headers = {name: headers[name] for name in _LOOKED_AT if name in headers}
         told = (headers.get(name, "") for name in _REQUEST_ID_HEADERS)
         self.request_id = http.redacted(next(filter(None, told), ""))[:200] or None
         self.http = http

@@ -25,6 +25,8 @@ class Event:
 class EventParser:
     """Feed it bytes as they come, cut anywhere; it gives the server-sent events that are whole."""
 
+    __slots__ = ("_data", "_lines", "_name")
+
     def __init__(self, *, max_event_bytes: int) -> None:
         self._lines = _Lines(max_event_bytes)
         self._name = ""
@@ -84,6 +86,8 @@ class LineParser:
 
 class _Lines:
     """Cuts bytes into lines, and counts those of one event."""
+
+    __slots__ = ("_event_bytes", "_is_after_cr", "_is_first_line", "_max_event_bytes", "_pieces")
 
     def __init__(self, max_event_bytes: int) -> None:
         self._max_event_bytes = max_event_bytes

@@ -206,12 +206,12 @@ class HttpProvider:
     ) -> AsyncGenerator[Delta]:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        body = self._body(model, prompt, decoding, is_streamed=True)
         path = self._wire.path(model, is_streamed=True)
         accept = "text/event-stream" if self._wire.events == "sse" else "application/x-ndjson"
-        async with self._http.post(
-            path, body, model=model, deadline=started + deadline_s, accept=accept
-        ) as reply:
+        body = self._body(model, prompt, decoding, is_streamed=True)
+        sent = self._http.post(path, body, model=model, deadline=started + deadline_s, accept=accept)
+        del body  # not held for as long as the stream lasts
+        async with sent as reply:
             await raise_for_status(reply)
             gathered = Gathered(reply, prompt, decoding)
             async with aclosing(self._taken(reply, gathered)) as steps:
