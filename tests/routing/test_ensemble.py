@@ -60,29 +60,30 @@ def test_equally_reliable_members_are_ordered_by_cost() -> None:
 
 def test_three_equal_members_are_as_right_as_the_binomial_says() -> None:
     """With two possible answers a majority of 3 is right where 2 or 3 of them are."""
-    data, ballots = voters([0.7, 0.7, 0.7], n_prompts=20_000, n_wrong=1)
+    data, ballots = voters([0.7, 0.7, 0.7], n_prompts=10_000, n_wrong=1)
     replayed = replay(fit_majority(data), data, ballots)
-    assert replayed.quality.mean() == pytest.approx(binom.sf(1, 3, 0.7), abs=0.01)
+    assert replayed.quality.mean() == pytest.approx(binom.sf(1, 3, 0.7), abs=0.015)
 
 
-def test_between_two_answers_a_weight_is_the_log_odds_of_the_accuracy() -> None:
-    data, ballots = voters([0.9, 0.7, 0.6], n_prompts=20_000, n_wrong=1)
-    weights = fit_weighted_vote(data, ballots).weight
-    assert weights == pytest.approx(np.log(np.array([0.9 / 0.1, 0.7 / 0.3, 0.6 / 0.4])), abs=0.06)
+def test_a_weight_is_the_log_odds_of_the_accuracy() -> None:
+    data, _ = voters([0.9, 0.7, 0.6], n_prompts=10_000)
+    weights = fit_weighted_vote(data).weight
+    assert weights == pytest.approx(np.log(np.array([0.9 / 0.1, 0.7 / 0.3, 0.6 / 0.4])), abs=0.1)
 
 
-def test_among_more_wrong_answers_agreement_weighs_more() -> None:
-    """With L equally likely wrong answers the weight grows by log L (posterior of independent voters)."""
-    data, ballots = voters([0.8, 0.6], n_prompts=40_000, n_wrong=4)
-    weights = fit_weighted_vote(data, ballots).weight
-    assert weights == pytest.approx(np.log(np.array([0.8 / 0.2, 0.6 / 0.4]) * 4), abs=0.1)
+def test_a_member_that_is_mostly_wrong_still_speaks_for_its_answer() -> None:
+    data, _ = voters([0.6, 0.3, 0.3])
+    vote = fit_weighted_vote(data)
+    assert vote.weight.tolist()[1:] == [0.1, 0.1]
+    assert winner(vote_of(*vote.weight), "3", "4", "4") == 0
+    assert winner(vote_of(0.05, *vote.weight[1:]), "3", "4", "4") == 1
 
 
 def test_a_weighted_vote_is_better_than_a_majority_where_one_member_knows_more() -> None:
     """Members of .95, .6 and .6 with two answers: the log-odds let the first one decide alone."""
     data, ballots = voters([0.95, 0.6, 0.6], n_prompts=5000, n_wrong=1)
     majority = replay(fit_majority(data), data, ballots).quality.mean()
-    weighted = replay(fit_weighted_vote(data, ballots), data, ballots).quality.mean()
+    weighted = replay(fit_weighted_vote(data), data, ballots).quality.mean()
     assert weighted == pytest.approx(data.quality[:, 0].mean())
     assert weighted > majority + 0.05
 
@@ -94,8 +95,8 @@ def test_a_lucky_dozen_is_shrunk_to_the_others() -> None:
 
 
 def test_members_that_are_never_wrong_have_finite_weights() -> None:
-    data, ballots = voters([1.0, 1.0], n_prompts=50)
-    assert np.isfinite(fit_weighted_vote(data, ballots).weight).all()
+    data, _ = voters([1.0, 1.0], n_prompts=50)
+    assert np.isfinite(fit_weighted_vote(data).weight).all()
 
 
 def test_fewer_members_keep_their_order_and_weights() -> None:

@@ -25,8 +25,7 @@ NOBODY = -1
 _PRIOR_PROMPTS = 10.0
 """A member's accuracy is shrunk to the mean of all by so many prompts' worth: enough that a lucky dozen does
 not decide, and nothing beside a few hundred."""
-_RIGHT = 0.5
-"""An answer of at least this quality counts as right."""
+_LEAST_WEIGHT = 0.1
 _DIGITS = 9
 """Sums of weights that differ by less are a tie."""
 
@@ -100,19 +99,16 @@ def fit_majority(data: TrainingData) -> Vote:
     return Vote(tuple(data.model_ids[i] for i in order), np.ones(len(order)), reliability[order])
 
 
-def fit_weighted_vote(data: TrainingData, ballots: Ballots) -> Vote:
-    """A vote of all models, each with the log-odds of its accuracy; `Vote.among` names the members.
+def fit_weighted_vote(data: TrainingData) -> Vote:
+    """A vote of all models, each with the log-odds of its shrunk accuracy; `Vote.among` names the members.
 
-    With p the accuracy and L the number of wrong answers that are as likely as each other, an answer is
-    the likelier, the greater the sum of log(L p / (1 - p)) over those who gave it, if they err independently.
-    L is the inverse of how often two wrong answers to a prompt are the same: 1 for yes and no, where the
-    weight is the log-odds; the less wrong answers agree, the more alike the weights.
-    Source: Nitzan & Paroush (1982), Optimal Decision Rules in Uncertain Dichotomous Choice Situations, for
-    L = 1.
+    This is the best vote between two answers of members that err independently. Where there are more answers,
+    that of a member who is mostly wrong still speaks for an answer: no weight is below 0.1.
+    Source: Nitzan & Paroush (1982), Optimal Decision Rules in Uncertain Dichotomous Choice Situations.
     """
     reliability = reliabilities(data)
     order = _order(reliability, data)
-    weight = logit(reliability) + np.log(_n_wrong_answers(data, ballots))
+    weight = np.maximum(logit(reliability), _LEAST_WEIGHT)
     return Vote(tuple(data.model_ids[i] for i in order), weight[order], reliability[order])
 
 
@@ -134,16 +130,3 @@ def first_best(score: Floats, ballots: Ballots) -> NDArray[np.int64]:
 def _order(reliability: Floats, data: TrainingData) -> NDArray[np.int64]:
     cost_usd = np.nan_to_num(data.models.cost_usd, nan=np.inf)
     return np.lexsort((cost_usd, -reliability))
-
-
-def _n_wrong_answers(data: TrainingData, ballots: Ballots) -> float:
-    """How many wrong answers there are to choose from, if those were equally likely; 1 or more."""
-    ballots = ballots.of(data.model_ids)
-    is_wrong = (data.quality < _RIGHT) & (ballots.final != NO_ANSWER)
-    n_pairs = n_same = 0
-    for column in range(len(data.model_ids)):
-        other = is_wrong[:, [column]] & is_wrong
-        other[:, : column + 1] = False
-        n_pairs += int(other.sum())
-        n_same += int((other & ballots.agrees_with(column)).sum())
-    return (n_pairs + 2.0) / (n_same + 1.0)
