@@ -62,6 +62,16 @@ class Forecast:
             familiarity=self.familiarity[index],
         )
 
+    def columns(self, index: NDArray[np.int64]) -> "Forecast":
+        """What is expected of some of the models, by position."""
+        return Forecast(
+            quality=self.quality[:, index],
+            cost_usd=self.cost_usd[:, index],
+            latency_s=self.latency_s[:, index],
+            spread=self.spread[:, index],
+            familiarity=self.familiarity,
+        )
+
 
 def with_mean_costs(quality: Floats, models: KnownModels) -> Forecast:
     """`quality` [N, M] with each model's mean cost and latency, whatever the prompt.
