@@ -40,6 +40,9 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "SHOW_CONTENT",
         "TRACE_SHARE",
         "REDIS_URL",
+        "KEYRING",
+        "KEY_FILE",
+        "KEY_FILE_PASSWORD",
     ):
         monkeypatch.delenv(f"WORKBENCH_{name}", raising=False)
     monkeypatch.setenv("WORKBENCH_CACHE_DIR", str(tmp_path / "cache"))

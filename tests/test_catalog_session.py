@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from loopback import answering, serving
 from workbench import catalog_session
 from workbench.catalog import read_catalog, today
 from workbench.catalog.table import package_file
 from workbench.errors import ConfigError, StorageError
+from workbench.settings import Secret
 
 pytestmark = pytest.mark.anyio
 
@@ -98,12 +100,42 @@ async def test_without_a_file_of_ones_own_nothing_is_written(monkeypatch: pytest
         await catalog_session.refresh(prices="prices.json", write=True)
 
 
-async def test_without_any_key_there_is_nobody_to_ask(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own_file: Path
+@pytest.mark.parametrize("provider", [None, "custom"], ids=["every provider", "one"])
+async def test_a_key_of_the_encrypted_file_is_asked_with(
+    provider: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
+    key_file = pytest.importorskip("workbench.client.key_file", reason="the extra 'keys' is not installed")
+    without_keys(monkeypatch)
+    path = tmp_path / "private" / "keys"
+    monkeypatch.setenv("WORKBENCH_KEY_FILE", str(path))
+    monkeypatch.setenv("WORKBENCH_KEY_FILE_PASSWORD", "a long password")
+    key_file.put_key(path, "WORKBENCH_API_KEY", Secret("canary"), None)
+    asked_with = []
+
+    async def models(request: web.Request) -> web.StreamResponse:
+        asked_with.append(request.headers["Authorization"])
+        return web.json_response({"data": [{"id": "new"}]})
+
+    async with serving(("GET", "/models", models)) as url:
+        monkeypatch.setenv("WORKBENCH_BASE_URL", url)
+        await catalog_session.refresh(provider=provider)
+    assert asked_with == ["Bearer canary"]
+    assert "added (1): custom/new" in capsys.readouterr().out
+
+
+def without_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for row in catalog_session.registry.ENDPOINTS:
         if row.key_var:
             monkeypatch.delenv(row.key_var, raising=False)
+
+
+async def test_without_any_key_there_is_nobody_to_ask(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own_file: Path
+) -> None:
+    without_keys(monkeypatch)
     with pytest.raises(ConfigError, match="nobody to ask"):
         await catalog_session.refresh()
 

@@ -15,11 +15,13 @@ from workbench.catalog.installed import genai_prices_catalog
 from workbench.catalog.price import DISCOUNTS, RATES
 from workbench.catalog.published import read_published
 from workbench.catalog.table import package_file, read_rows, write_catalog
+from workbench.client.accounts import key_of_provider
+from workbench.client.key_sources import first_key, key_sources
 from workbench.errors import ConfigError, ProviderError
 from workbench.experiment.wording import ABSENT, printable
 from workbench.providers import registry
 from workbench.providers.listing import download, listed_models
-from workbench.settings import Settings, secret
+from workbench.settings import Secret, Settings
 from workbench.storage import read_bytes
 
 _MOST_NAMES = 20
@@ -121,29 +123,31 @@ async def _found(console: Console, *, provider: str | None, prices: str | None, 
         published = read_published(content, source=prices, on=on)
         return Catalog(spec for spec in published if provider in (None, spec.provider))
     if provider is not None:
-        return await listed_models(provider, on=on)
+        return await listed_models(provider, on=on, key=key_of_provider(provider))
     found = Catalog(())
-    for name in _reachable():
+    for name, key in _reachable().items():
         try:
-            found = found | await listed_models(name, on=on)
+            found = found | await listed_models(name, on=on, key=key)
         except ProviderError as exc:
             console.print(f"{exc}; its models are as they were", style="yellow", soft_wrap=True, markup=False)
     return found
 
 
-def _reachable() -> list[str]:
-    """The providers that a key is set for.
+def _reachable() -> dict[str, Secret]:
+    """The providers that there is a key for, each with its first.
 
     Raises:
         ConfigError: there is none.
     """
-    names = [row.name for row in registry.ENDPOINTS if row.key_var is not None and secret(row.key_var)]
-    if not names:
+    sources = key_sources()
+    keys = {row.name: first_key(sources, row.key_var) for row in registry.ENDPOINTS if row.key_var}
+    reachable = {name: key for name, key in keys.items() if key is not None}
+    if not reachable:
         raise ConfigError(
-            "no key of any provider is set, so there is nobody to ask; export one, name a --provider, or a "
-            "price file by --prices"
+            "no key of any provider is set, so there is nobody to ask; export one, keep one by `workbench "
+            "keys set`, name a --provider, or a price file by --prices"
         )
-    return names
+    return reachable
 
 
 def _print_difference(console: Console, told: Difference) -> None:

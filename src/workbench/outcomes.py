@@ -15,7 +15,7 @@
 | latency_s | number >= 0 | from sending the first attempt to the last byte |
 | input_tokens, output_tokens | whole number >= 0 | as the provider counted |
 | error | text | the class of the error; absent: answered |
-| propensity | number in (0, 1] | probability of the router's choice; absent: not chosen by a router |
+| propensity | number in (0, 1] | probability of the router's choice; absent: `model` is none |
 | repeat | whole number >= 0 | 0 for the first call of this arm with this prompt |
 | split | text | train, test, ... as the maker of the table divided it |
 | price_date | text, YYYY-MM-DD | the date of the price that `cost_usd` was computed from |

@@ -8,7 +8,7 @@ from calling import CATALOG, COST_USD, PROMPT, QUICK, serving
 from faults import FAULTS, TEXT
 from workbench import errors
 from workbench.budget import Budget
-from workbench.cache import MemoryStore
+from workbench.cache import MemoryStore, Statistics
 from workbench.client import Account, Client, Limits, connect
 from workbench.providers.cache import Cached
 from workbench.providers.chat_completions import ChatCompletions
@@ -35,6 +35,27 @@ async def test_a_hit_costs_nothing_and_is_in_no_ledger() -> None:
     assert budget.spent_usd == pytest.approx(COST_USD)
     assert store.statistics.saved_usd == pytest.approx(COST_USD)
     assert (store.statistics.n_hits, store.statistics.n_misses) == (1, 1)
+
+
+async def test_a_client_adds_up_its_stores_and_counts_each_once() -> None:
+    one, other = MemoryStore(), MemoryStore()
+    async with serving("ok", "ok", "ok") as servers:
+        names, stores = ("one", "two", "three"), (one, one, other)
+        providers = [
+            Cached(ChatCompletions(name, server.url), store, catalog=CATALOG)
+            for name, server, store in zip(names, servers, stores, strict=True)
+        ]
+        async with Client(providers, catalog=CATALOG, limits=QUICK) as client:
+            for model_id in ("one/small", "two/small", "three/large") * 2:
+                await client.complete(model_id, PROMPT)
+            found = client.cache_statistics
+    assert (found.n_hits, found.n_misses, found.n_stores) == (3, 3, 3)
+    assert found.saved_usd == pytest.approx(3 * COST_USD)
+
+
+async def test_a_client_without_a_store_has_nothing_to_count() -> None:
+    async with serving("ok") as [server], Client([ChatCompletions("one", server.url)]) as client:
+        assert client.cache_statistics == Statistics()
 
 
 async def test_a_budget_that_is_spent_still_lets_a_hit_through() -> None:

@@ -15,16 +15,18 @@ from calling import QUICK
 from loopback import serving as routes
 from workbench import errors
 from workbench.budget import Budget
-from workbench.cache import DiskStore, MemoryStore, Store
+from workbench.cache import DiskStore, MemoryStore, Statistics, Store
 from workbench.catalog import Catalog, ModelSpec, Price, default_catalog
 from workbench.client import Account, Client
 from workbench.client.channel import AccountInUse
 from workbench.client.embedding import embedding_account
 from workbench.providers.anthropic import AnthropicWire
 from workbench.providers.base import Provider
+from workbench.providers.cache import Cached
 from workbench.providers.chat_completions import ChatCompletions
 from workbench.providers.gemini import GeminiWire
 from workbench.providers.ollama import OllamaWire
+from workbench.providers.recorder import Recorder
 from workbench.providers.wire import HttpProvider
 
 pytestmark = pytest.mark.anyio
@@ -168,6 +170,26 @@ async def test_a_vector_that_is_kept_is_not_paid_for_again(is_on_disk: bool, tmp
     assert again.usage.input_tokens == counted(["new"])
     assert (store.statistics.n_hits, store.statistics.n_misses) == (len(TEXTS), len(TEXTS) + 1)
     assert store.statistics.saved_usd == pytest.approx(first.cost_usd, rel=0.01)
+
+
+async def test_the_vectors_of_a_provider_with_a_cache_are_kept_there_by_its_rules() -> None:
+    server, store, now = Server(), MemoryStore(clock=lambda: now[0]), [1000.0]
+
+    async def embedded(namespace: str) -> Statistics:
+        async with routes(("POST", "/embeddings", server.respond)) as url:
+            inner = Recorder(ChatCompletions("one", url), catalog=CATALOG)
+            cached = Cached(inner, store, ttl_s=60.0, namespace=namespace, catalog=CATALOG)
+            async with Client([Recorder(cached, catalog=CATALOG)], catalog=CATALOG, limits=QUICK) as client:
+                await client.embed(MODEL, TEXTS)
+                return client.cache_statistics
+
+    await embedded("mine")
+    await embedded("yours")
+    assert server.n_requests == 2, "what is another's is never given"
+    now[0] += 61.0
+    statistics = await embedded("mine")
+    assert server.n_requests == 3, "what is too old is not"
+    assert (statistics.n_hits, statistics.n_misses) == (0, 3 * len(TEXTS))
 
 
 async def test_what_was_paid_for_before_a_failure_is_kept() -> None:

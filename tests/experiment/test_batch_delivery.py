@@ -119,6 +119,19 @@ async def test_every_call_is_handed_in_once_and_billed_at_the_batch_price(go, se
     assert finished.table["error"].isna().all()
 
 
+async def test_a_key_of_the_keyring_is_handed_in_with(go, server, monkeypatch) -> None:
+    pytest.importorskip("keyring", reason="the extra 'keys' is not installed")
+    from keyrings import Memory, plugged
+
+    ring = Memory()
+    ring.set_password("workbench", "WORKBENCH_API_KEY", "of-the-keyring")
+    monkeypatch.delenv("WORKBENCH_API_KEY")
+    monkeypatch.setenv("WORKBENCH_KEYRING", "workbench")
+    with plugged(ring):
+        await go()
+    assert server.keys == {"Bearer of-the-keyring"}
+
+
 async def test_a_run_that_is_stopped_while_it_waits_is_collected_and_not_bought_again(go, server) -> None:
     await stopped(go, server)
     assert server.n_bought == N_CALLS

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from faults import FaultServer
 from workbench.errors import (
     BudgetError,
     ConfigError,
@@ -210,6 +211,28 @@ async def test_a_router_learns_from_another_experiment_which_runs_first(write, s
     assert set(routed["model"]) <= {"sim-small", "sim-large"}
     assert (routed["propensity"] == 1.0).all()
     assert (settings.runs_dir / "record" / "outcomes.parquet").exists()
+
+
+async def test_only_a_routers_own_choice_has_a_propensity(
+    write, settings, simulator, tmp_path, monkeypatch
+) -> None:
+    rows = [
+        {"prompt_id": text, "prompt": text, "arm": model, "provider": provider, "model": model, "quality": 1}
+        for provider, model in (("custom", "gone"), ("simulator", "sim-small"))
+        for text in ("2?", "3?")
+    ]
+    pd.DataFrame(rows).to_parquet(tmp_path / "table.parquet")
+    text = SPEC.replace("n: 40", "n: 12") + (
+        "  - {name: routed, router: {kind: random, fit_on: {outcomes: table.parquet}},"
+        " fallbacks: [simulator/sim-large]}\n"
+    )
+    async with FaultServer("404") as server:
+        monkeypatch.setenv("WORKBENCH_BASE_URL", server.url)
+        finished = await run(load_spec(write(text.replace("concurrency: 16\n", ""))), settings=settings)
+    routed = finished.table[finished.table["arm"] == "routed"]
+    assert set(routed["model"]) == {"sim-small", "sim-large"}
+    assert (routed["propensity"].isna() == (routed["model"] == "sim-large")).all()
+    assert finished.table.loc[finished.table["arm"] != "routed", "propensity"].isna().all()
 
 
 async def test_a_replayed_table_gives_back_its_own_numbers(write, settings, tmp_path) -> None:

@@ -1,6 +1,6 @@
 """What a store of answers is, and how well it does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from workbench.cache.flights import Flights
@@ -30,6 +30,11 @@ class Statistics:
         """
         n_calls = self.n_hits + self.n_misses
         return self.n_hits / n_calls if n_calls else None
+
+    def __add__(self, other: "Statistics") -> "Statistics":
+        """Both stores as one."""
+        counts = (getattr(self, field.name) + getattr(other, field.name) for field in fields(self))
+        return Statistics(*counts)
 
 
 class Store(Protocol):

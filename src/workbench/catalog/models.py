@@ -133,6 +133,12 @@ class Catalog:
         listed = self._models.get(f"{SAME_MODELS.get(provider)}/{model}")
         return None if listed is None else replace(listed, provider=provider)
 
+    def of_provider(self, provider: str) -> list[ModelSpec]:
+        """The models of `provider`, also where it is another address of one that is listed."""
+        listed = (provider, SAME_MODELS.get(provider))
+        names = dict.fromkeys(spec.model for spec in self if spec.provider in listed)
+        return [self[f"{provider}/{model}"] for model in names]
+
     def price(self, model_id: str, *, on: date) -> Price | None:
         """What a call of a model on a day is billed at; None: the model has no price.
 

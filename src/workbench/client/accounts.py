@@ -51,6 +51,16 @@ def accounts_of(name: str, *, base_url: str | None = None) -> list[Account]:
     ]
 
 
+def key_of_provider(name: str) -> Secret | None:
+    """The key of the first account of the provider `name`; None: it has none, or needs none.
+
+    Raises:
+        ConfigError: there is no such provider.
+    """
+    variable = registry.endpoint(name).key_var
+    return None if variable is None else first_key(key_sources(), variable)
+
+
 def keys_of(variable: str) -> dict[str, Secret]:
     """The keys of `variable` and of those numbered after it, up to the first number that is missing."""
     sources = key_sources()

@@ -7,13 +7,13 @@ from dataclasses import replace
 from types import TracebackType
 
 from workbench.budget import Budget
-from workbench.cache import Store
+from workbench.cache import Statistics, Store
 from workbench.catalog import Catalog, ModelSpec, default_catalog
 from workbench.client.accounts import Account, accounts_of
 from workbench.client.breaker import Breaker
 from workbench.client.call import Call
 from workbench.client.channel import AccountInUse, Channel, ChannelKey
-from workbench.client.embedding import NO_ANSWER, VectorMemory, embedded, embedding_account
+from workbench.client.embedding import NO_ANSWER, embedded, embedding_account, vector_memory
 from workbench.client.events import Observer, all_of, configure_events, watch
 from workbench.client.ledger import Ledger
 from workbench.client.limits import LIMITS, Limits, most_at_once
@@ -22,7 +22,7 @@ from workbench.client.visit import Target
 from workbench.errors import ConfigError
 from workbench.providers import registry
 from workbench.providers.base import Provider
-from workbench.providers.cache import Cached, deltas_of
+from workbench.providers.cache import Cached, cache_of, deltas_of
 from workbench.routing.base import Router
 from workbench.types import Completion, Decoding, Delta, Embeddings, Prompt
 
@@ -64,7 +64,7 @@ class Client:
         self.observer = all_of(observers)
         self._accounts = _by_provider(providers, limits)
         self.vectors: Store | None = None
-        """Where the vectors of texts are kept; None: they are not."""
+        """Where the vectors of texts are kept if their provider has no cache; None: they are not."""
         self._targets: dict[str, Target] = {}
         self._embedding_targets: dict[str, Target] = {}
         self._slots = FairSlots(most_at_once(limits))
@@ -74,6 +74,17 @@ class Client:
     def spent_usd(self) -> float:
         """What all attempts so far have cost, where their models have a price."""
         return self.ledger.total.cost_usd
+
+    @property
+    def cache_statistics(self) -> Statistics:
+        """Hits, misses and what they saved: of all stores that answers and vectors are looked for in.
+
+        A store counts since it was made, whoever uses it.
+        """
+        cached = (cache_of(account.provider) for accounts in self._accounts.values() for account in accounts)
+        stores = [self.vectors, *(None if one is None else one.store for one in cached)]
+        distinct = {id(store): store.statistics for store in stores if store is not None}
+        return sum(distinct.values(), Statistics())
 
     @property
     def breakers(self) -> Mapping[ChannelKey, Breaker]:
@@ -177,8 +188,7 @@ class Client:
             BudgetError, ProviderError: of a request that failed; no other was sent after it.
         """
         target = self._embedding_target(model_id)
-        account = self._accounts[target.spec.provider][0]
-        memory = None if self.vectors is None else VectorMemory(self.vectors, account, target.spec)
+        memory = vector_memory(self._accounts[target.spec.provider][0], target.spec, self.vectors)
 
         async def ask(prompt: Prompt) -> Completion:
             return await self._completed(self._call([target], prompt, NO_ANSWER), group=model_id)
@@ -213,7 +223,8 @@ class Client:
         return Call(self, prompt, decoding, targets)
 
     def _connected(self) -> tuple[str, ...]:
-        return tuple(spec.model_id for spec in self.catalog if spec.provider in self._accounts)
+        models = (spec for provider in self._accounts for spec in self.catalog.of_provider(provider))
+        return tuple(spec.model_id for spec in models if "embeddings" not in spec.capabilities)
 
     def _target(self, model_id: str) -> Target:
         if model_id not in self._targets:

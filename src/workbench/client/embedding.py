@@ -11,12 +11,12 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from workbench.cache import Store, decode, encode, key_of
+from workbench.cache import Source, Store, decode, encode, key_of
 from workbench.catalog import ModelSpec
 from workbench.client.channel import AccountInUse
 from workbench.errors import BadResponseError, ConfigError, WorkbenchError
 from workbench.providers.base import Provider
-from workbench.providers.cache import Cached
+from workbench.providers.cache import Cached, cache_of
 from workbench.providers.embeddings import Embedder, HttpEmbedder, batches_of, embedder_of
 from workbench.providers.recorder import Recorder
 from workbench.providers.wire import HttpProvider
@@ -94,15 +94,25 @@ def embedding_account(account: AccountInUse) -> AccountInUse:
 class VectorMemory:
     """The vectors of one embedder that a store has, a text an entry.
 
-    Raises:
-        ConfigError: the provider of `account` offers no embeddings.
+    Args:
+        source: who gives the vectors; None: that is not known, and none are kept.
+        ttl_s, namespace: as in `providers.cache.Cached`.
     """
 
-    def __init__(self, store: Store, account: AccountInUse, spec: ModelSpec) -> None:
+    def __init__(
+        self,
+        store: Store,
+        source: Source | None,
+        spec: ModelSpec,
+        *,
+        ttl_s: float | None = None,
+        namespace: str = "",
+    ) -> None:
         self._store = store
+        self._source = source
         self._spec = spec
-        embedder = _embedder_of(account.provider)
-        self._source = embedder.source if isinstance(embedder, HttpEmbedder) else None
+        self._ttl_s = ttl_s
+        self._namespace = namespace
 
     async def recall(self, texts: Sequence[str]) -> dict[str, Vector]:
         """The vectors that are there, by their texts."""
@@ -126,7 +136,7 @@ class VectorMemory:
 
     async def _recalled(self, text: str) -> Vector | None:
         key = self._key(text)
-        content = None if key is None else await self._store.get(key)
+        content = None if key is None else await self._store.get(key, max_age_s=self._ttl_s)
         entry = None if key is None or content is None else decode(key, content)
         if entry is None:
             return None
@@ -136,10 +146,23 @@ class VectorMemory:
         return _unpacked(entry.text)
 
     def _key(self, text: str) -> str | None:
-        """None: it is not known who gives the vectors, or the text cannot be sent anyway."""
+        """None: it is not known who gives the vectors."""
         if self._source is None:
             return None
-        return key_of(self._source, self._spec.model, Prompt("", text), NO_ANSWER)
+        return key_of(self._source, self._spec.model, Prompt("", text), NO_ANSWER, namespace=self._namespace)
+
+
+def vector_memory(account: AccountInUse, spec: ModelSpec, store: Store | None) -> VectorMemory | None:
+    """Where the vectors of `account` are kept: in its own cache, or else in `store`; None: nowhere.
+
+    Raises:
+        ConfigError: its provider offers no embeddings.
+    """
+    embedder = _embedder_of(account.provider)
+    source = embedder.source if isinstance(embedder, HttpEmbedder) else None
+    if (cached := cache_of(account.provider)) is not None:
+        return VectorMemory(cached.store, source, spec, ttl_s=cached.ttl_s, namespace=cached.namespace)
+    return None if store is None else VectorMemory(store, source, spec)
 
 
 async def embedded(

@@ -24,6 +24,7 @@ from types import TracebackType
 
 from workbench.budget import Budget, Reservation, billable_usage
 from workbench.catalog import Price, today
+from workbench.client.accounts import key_of_provider
 from workbench.errors import (
     AuthError,
     BudgetError,
@@ -76,7 +77,7 @@ class BatchDelivery:
     """The batches of one session of a run.
 
     Args:
-        connect: gives the batches of a provider, by its name.
+        connect: gives the batches of a provider, by its name; None: with the key of its first account.
 
     Use it as an async context manager, which closes its connections and leaves the batches alone. It raises
     at its end what a later run can mend.
@@ -90,14 +91,14 @@ class BatchDelivery:
         *,
         budget: Budget | None,
         pace: Pace = PACE,
-        connect: Callable[[str], BatchApi] = batches,
+        connect: Callable[[str], BatchApi] | None = None,
     ) -> None:
         self._plan = plan
         self._journal = journal
         self._finished = finished
         self._budget = budget
         self._pace = pace
-        self._connect = connect
+        self._connect = connect or _connected
         self._apis: dict[str, BatchApi] = {}
         self._stack = AsyncExitStack()
         self._failures: list[ProviderError | ExperimentError] = []
@@ -348,6 +349,10 @@ class BatchDelivery:
             self._stack.push_async_callback(api.aclose)
             self._apis[provider] = api
         return self._apis[provider]
+
+
+def _connected(provider: str) -> BatchApi:
+    return batches(provider, key=key_of_provider(provider))
 
 
 def _costed(result: Result, item: BatchItem, price: Price | None) -> Result:

@@ -51,6 +51,7 @@ class Execution:
         self._done: dict[Key, Outcome] = {k: v for k, v in content.outcomes.items() if k in planned}
         self.n_resumed = len(self._done)
         self._n_cached = 0
+        self._saved_usd = 0.0
         limit_usd = plan.spec.budget_usd
         self._budget = None if limit_usd is None else Budget(limit_usd, spent_usd=content.spent_usd)
         self._comparisons = RunningComparisons(
@@ -86,6 +87,7 @@ class Execution:
             self._save_state("running")
             try:
                 await self._work_together(live, client, journal)
+                self._saved_usd = 0.0 if client is None else client.cache_statistics.saved_usd
             except BaseException:
                 with suppress(StorageError):  # a full disk is told of already
                     self._save_state("interrupted")
@@ -209,6 +211,8 @@ class Execution:
 
     def _identity(self, call: Call, decision: Decision, model_id: str) -> dict[str, Any]:
         provider, _, model = model_id.partition("/")
+        # The answer of a fallback is no draw of the router: its probability is that of another model.
+        is_the_choice = call.arm.is_routed and model_id == decision.model_id
         return {
             "prompt_id": call.prompt.prompt_id,
             "prompt": call.prompt.text,
@@ -218,7 +222,7 @@ class Execution:
             "repeat": call.repeat,
             "model": model,
             "provider": provider,
-            "propensity": decision.propensity if call.arm.is_routed else None,
+            "propensity": decision.propensity if is_the_choice else None,
             "price_date": self._plan.price_date(model_id),
         }
 
@@ -269,6 +273,9 @@ class Execution:
             yield f"calls in flight at a kill may have cost {in_flight_usd:.6f} USD, which counts as spent"
         yield from (f"journal: dropped {what}" for what in self._content.dropped)
         if self._n_cached:
-            yield f"{self._n_cached} answers came from the cache; they have no cost and no latency here"
+            yield (
+                f"{self._n_cached} answers came from the cache, which saved {self._saved_usd:.6f} USD; "
+                "they have no cost and no latency here"
+            )
         if len(self._done) < n_calls:
             yield f"the budget ended the run: {n_calls - len(self._done)} of {n_calls} calls were not made"

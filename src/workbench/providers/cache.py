@@ -52,9 +52,9 @@ class Cached:
         if ttl_s is not None and not ttl_s > 0.0:
             raise ConfigError(f"ttl_s is {ttl_s}; it must be a positive number of seconds, or None")
         self._provider = provider
-        self._store = store
-        self._ttl_s = ttl_s
-        self._namespace = namespace
+        self.store = store
+        self.ttl_s = ttl_s
+        self.namespace = namespace
         self._cache_sampled = cache_sampled
         self._catalog = default_catalog() if catalog is None else catalog
 
@@ -126,15 +126,15 @@ class Cached:
         if turn.key is None:
             yield turn
             return
-        while (other := self._store.flights.of(turn.key)) is not None:
+        while (other := self.store.flights.of(turn.key)) is not None:
             if (shared := await self._awaited(other, model, turn)) is not None:
                 turn.answer = self._hit(shared, started)
                 yield turn
                 return
-        with self._store.flights.led(turn.key) as turn.flight:
+        with self.store.flights.led(turn.key) as turn.flight:
             turn.flight.completion = await self._kept(turn.key)
             if turn.flight.completion is None:
-                self._store.statistics.n_misses += 1
+                self.store.statistics.n_misses += 1
             else:
                 turn.answer = self._hit(turn.flight.completion, started)
             yield turn
@@ -151,12 +151,12 @@ class Cached:
 
     async def _kept(self, key: str) -> Completion | None:
         """What the store has; an entry that cannot be trusted is deleted."""
-        content = await self._store.get(key, max_age_s=self._ttl_s)
+        content = await self.store.get(key, max_age_s=self.ttl_s)
         if content is None:
             return None
         completion = decode(key, content)
         if completion is None:
-            await self._store.delete(key)
+            await self.store.delete(key)
         return completion
 
     async def _keep(self, turn: "_Turn", completion: Completion) -> None:
@@ -166,10 +166,10 @@ class Cached:
         turn.flight.completion = completion
         content = encode(turn.key, completion) if completion.finish_reason in _KEPT else None
         if content is not None and not completion.is_cached:
-            await self._store.put(turn.key, content)
+            await self.store.put(turn.key, content)
 
     def _hit(self, completion: Completion, started: float) -> Completion:
-        statistics = self._store.statistics
+        statistics = self.store.statistics
         statistics.n_hits += 1
         statistics.saved_usd += self._price_usd(completion)
         latency_s = asyncio.get_running_loop().time() - started
@@ -186,7 +186,15 @@ class Cached:
         """What the call is kept under; None: it is not to be."""
         if not (decoding.temperature == 0 or decoding.seed is not None or self._cache_sampled):
             return None
-        return key_of(_source(self._provider, model), model, prompt, decoding, namespace=self._namespace)
+        return key_of(_source(self._provider, model), model, prompt, decoding, namespace=self.namespace)
+
+
+def cache_of(provider: Provider) -> Cached | None:
+    """The cache that `provider` is or records; None: neither."""
+    inner: object = provider
+    while isinstance(inner, Recorder):
+        inner = inner.provider
+    return inner if isinstance(inner, Cached) else None
 
 
 def deltas_of(completion: Completion) -> Iterator[Delta]:
