@@ -2,23 +2,35 @@
 
 Hashing needs no fit, so the n-grams of a prompt depend on its text and the configuration alone.
 
-Dimensions: N prompts, D buckets, U different words of the prompts.
+Dimensions: N prompts, D buckets, R prompts of a chunk.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, hstack
-from sklearn.feature_extraction.text import HashingVectorizer
+from scipy.sparse import csr_array, vstack
+
+from workbench.errors import ConfigError
+from workbench.features.gram_hash import MAX_CHAR_NGRAM, MIN_CHAR_NGRAM, char_keys, spell, word_keys
+
+_CHUNK_CHARS = 100_000  # arrays over characters then stay in the cache of a core
+_N_KEYS = 2**32
+_MOST_BUCKETS = 2**29  # the columns of both kinds, counted from 0, stay within a signed integer of 32 bits
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureConfig:
     """How a prompt is cut into n-grams, into how many buckets D they are hashed, and who embeds it.
+
+    Words are runs of letters, digits and `_`, and each Han or kana character is one, since nothing separates
+    the words that it is part of. Character n-grams are those of a prompt's pieces between white space, with a
+    space on either side. The numbers of buckets are powers of two. A character n-gram counts `char_weight`
+    times a word: 0.61 is the median, over MMLU prompts, of what gives both the same length once they are
+    weighted by inverse document frequency (0.58 to 0.65 in the middle half of the prompts).
 
     Of a prompt longer than `max_chars` the first three quarters of that length and the last quarter are
     read: the instruction stands at either end, and the time of a decision stays bounded. `embedding` is None
@@ -26,34 +38,45 @@ class FeatureConfig:
     that were put into the embedding store ahead of time.
     """
 
-    n_word_buckets: int = 2**17
-    n_char_buckets: int = 2**15
+    n_word_buckets: int = 2**18
+    n_char_buckets: int = 2**18
     max_word_ngram: int = 2
-    char_ngrams: tuple[int, int] = (3, 4)
-    char_weight: float = 1.0
+    char_ngrams: tuple[int, int] = (3, 5)
+    char_weight: float = 0.61
     max_chars: int = 8_000
     embedding: str | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ConfigError where n-grams cannot be made in this way."""
+        for name, n in (("n_word_buckets", self.n_word_buckets), ("n_char_buckets", self.n_char_buckets)):
+            if n.bit_count() != 1 or not 2 <= n <= _MOST_BUCKETS:
+                raise ConfigError(f"{name} is {n}; it must be a power of two from 2 to {_MOST_BUCKETS}")
+        shortest, longest = self.char_ngrams
+        if not MIN_CHAR_NGRAM <= shortest <= longest <= MAX_CHAR_NGRAM:
+            widest = (MIN_CHAR_NGRAM, MAX_CHAR_NGRAM)
+            raise ConfigError(f"char_ngrams is {self.char_ngrams}; it must rise within {widest}")
+        if self.max_word_ngram < 1 or self.max_chars < 4:
+            raise ConfigError("max_word_ngram must be at least 1, and max_chars at least 4")
+
     @property
     def n_features(self) -> int:
-        """D, the number of columns."""
+        """D, the number of columns: those of words, then those of characters."""
         return self.n_word_buckets + self.n_char_buckets
 
 
 def hashed(texts: Sequence[str], config: FeatureConfig | None = None) -> csr_array:
-    """[N, D] float32 sparse: each row L2-normalised, or all zero for a text without a word.
+    """[N, D] float32 sparse: each row L2-normalised, or all zero for a text of white space.
+
+    An n-gram that a prompt has n times has 1 + ln(n), times its weight, before the row is normalised.
 
     >>> hashed(["What is 2 + 2?", ""]).shape
-    (2, 163840)
+    (2, 524288)
     """
     config = config or FeatureConfig()
-    if not texts:
+    parts = [_rows(chunk, config) for chunk in _chunks(texts, config)]
+    if not parts:
         return csr_array(np.zeros((0, config.n_features), dtype=np.float32))
-    clipped = [encodable(clip(text, config.max_chars)) for text in texts]
-    words, chars = _vectorizers(config)
-    char_rows = config.char_weight * normalised(_char_ngrams(clipped, chars))
-    rows = csr_array(hstack([words.transform(clipped), char_rows], format="csr"), dtype=np.float32)
-    return normalised(rows)
+    return parts[0] if len(parts) == 1 else csr_array(vstack(parts, format="csr"))
 
 
 def clip(text: str, max_chars: int) -> str:
@@ -70,10 +93,11 @@ def clip(text: str, max_chars: int) -> str:
 
 def normalised(rows: csr_array) -> csr_array:
     """[N, D] with rows of length 1; rows of zeros stay so."""
-    squares = csr_array((rows.data**2, rows.indices, rows.indptr), shape=rows.shape)
-    norms = np.sqrt(squares @ np.ones(rows.shape[1]))
+    sizes = np.diff(rows.indptr)
+    owner = np.repeat(np.arange(rows.shape[0]), sizes)
+    norms = np.sqrt(np.bincount(owner, weights=rows.data**2, minlength=rows.shape[0]))
     scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-    data = rows.data * np.repeat(scale, np.diff(rows.indptr)).astype(rows.dtype)
+    data = rows.data * np.repeat(scale.astype(rows.dtype), sizes)
     return csr_array((data, rows.indices, rows.indptr), shape=rows.shape)
 
 
@@ -114,38 +138,53 @@ def encodable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _char_ngrams(texts: Sequence[str], chars: HashingVectorizer) -> csr_array:
-    """[N, buckets] signed counts: those of each different word, hashed once, times how often it is there.
+def _chunks(texts: Sequence[str], config: FeatureConfig) -> Iterator[list[str]]:
+    """Clipped texts in order, in pieces of bounded length, whose rows and columns fit 32 bits together."""
+    n_chars = np.cumsum([min(len(text), config.max_chars) for text in texts], dtype=np.int64)
+    most_rows = _N_KEYS // config.n_features
+    piece = n_chars // _CHUNK_CHARS
+    bounds = [0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(texts)]
+    for first, last in pairwise(bounds):
+        for start in range(first, last, most_rows):
+            yield [clip(text, config.max_chars) for text in texts[start : min(start + most_rows, last)]]
 
-    Character n-grams do not cross white space, and prompts share most of their words.
-    """
-    number: dict[str, int] = {}
-    spoken = [[number.setdefault(word, len(number)) for word in text.lower().split()] for text in texts]
-    if not number:
-        return csr_array((len(texts), chars.n_features), dtype=np.float32)
-    starts = np.append(0, np.cumsum([len(words) for words in spoken]))
-    columns = np.fromiter(chain.from_iterable(spoken), dtype=np.int64, count=int(starts[-1]))
-    counts = csr_array(
-        (np.ones(len(columns), dtype=np.float32), columns, starts), shape=(len(texts), len(number))
+
+def _rows(texts: Sequence[str], config: FeatureConfig) -> csr_array:
+    """[R, D] the rows of a chunk, columns in order."""
+    keys = _keys(texts, config)
+    keys.sort()
+    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    counts = np.diff(starts, append=len(keys))
+    different = keys[starts]
+    first_keys = np.arange(len(texts), dtype=np.uint32) * np.uint32(config.n_features)
+    row_starts = np.append(np.searchsorted(different, first_keys), len(different))
+    columns = (different - np.repeat(first_keys, np.diff(row_starts))).astype(np.int32)
+    values = _sublinear(int(counts.max(initial=1)).bit_length())[counts]
+    values *= np.where(columns < config.n_word_buckets, np.float32(1.0), np.float32(config.char_weight))
+    return normalised(csr_array((values, columns, row_starts), shape=(len(texts), config.n_features)))
+
+
+def _keys(texts: Sequence[str], config: FeatureConfig) -> NDArray[np.uint32]:
+    """Row * D + column of every n-gram, as often as it is there, in no order."""
+    spelling, step = spell(texts), config.n_features
+    words = word_keys(
+        spelling,
+        longest=config.max_word_ngram,
+        log2_buckets=config.n_word_buckets.bit_length() - 1,
+        row_step=step,
     )
-    rows = csr_array(counts @ csr_array(chars.transform(list(number))))
-    rows.sort_indices()
-    return rows
+    chars = char_keys(
+        spelling,
+        config.char_ngrams,
+        log2_buckets=config.n_char_buckets.bit_length() - 1,
+        row_step=step,
+        first=config.n_word_buckets,
+    )
+    return np.concatenate([*words, *chars])
 
 
 @lru_cache(maxsize=8)
-def _vectorizers(config: FeatureConfig) -> tuple[HashingVectorizer, HashingVectorizer]:
-    words = HashingVectorizer(
-        ngram_range=(1, config.max_word_ngram),
-        n_features=config.n_word_buckets,
-        token_pattern=r"(?u)\b\w+\b",  # noqa: S106 - words of one character count: "A", "2"
-        dtype=np.float32,
-    )
-    chars = HashingVectorizer(
-        analyzer="char_wb",
-        ngram_range=config.char_ngrams,
-        n_features=config.n_char_buckets,
-        norm=None,
-        dtype=np.float32,
-    )
-    return words, chars
+def _sublinear(n_bits: int) -> NDArray[np.float32]:
+    """[2 ** n_bits] 1 + ln(n) for n >= 1, so that the tenth time counts for less than the first."""
+    weights = 1.0 + np.log(np.maximum(np.arange(2**n_bits), 1))
+    return weights.astype(np.float32)

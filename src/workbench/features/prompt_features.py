@@ -17,7 +17,7 @@ from workbench.features.ngrams import FeatureConfig, clip, encodable, hashed
 from workbench.features.surface import structure
 from workbench.settings import Settings
 
-FEATURES_VERSION = "prompt-features-2"
+FEATURES_VERSION = "prompt-features-3"
 MINILM = "minilm"
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
