@@ -9,7 +9,7 @@ import numpy as np
 from workbench.errors import InsufficientDataError, RoutingError
 from workbench.features import PromptFeatures
 from workbench.routing.decide import check_weights, decide, decision, distinct, ranked_candidates
-from workbench.routing.forecast import Forecast, KnownModels, with_mean_costs
+from workbench.routing.forecast import Floats, Forecast, KnownModels, with_mean_costs
 from workbench.routing.training_data import TrainingData
 from workbench.types import Decision, Prompt
 
@@ -60,6 +60,14 @@ class Random:
         """
         names = sorted(distinct(candidates, self.name), key=lambda name: self._draw(prompt, name))
         return Decision(names[0], self.name, tuple(names[1:]), propensity=1.0 / len(names))
+
+    def probabilities(self, prompt: Prompt, candidates: Sequence[str]) -> Floats:
+        """[K] 1/K for each of K candidates, whatever the prompt.
+
+        Raises:
+            RoutingError: there are no candidates.
+        """
+        return np.full(len(candidates), 1.0 / len(distinct(candidates, self.name)))
 
     def _draw(self, prompt: Prompt, model_id: str) -> bytes:
         key = f"{self.seed}\0{prompt.prompt_id}\0{model_id}\0{prompt.text}"

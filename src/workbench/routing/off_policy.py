@@ -12,7 +12,6 @@ import pandas as pd
 
 from workbench.errors import RoutingError
 from workbench.routing.base import Router
-from workbench.routing.baselines import Random
 from workbench.routing.served_log import FitRewards, ServedLog, served_log
 from workbench.stats.off_policy import PolicyValue, doubly_robust, ips, snips
 from workbench.stats.policy_log import Floats, PolicyLog
@@ -118,9 +117,26 @@ def target_probabilities(router: Router, log: ServedLog) -> Floats:
     seen: dict[Prompt, Floats] = {}
     for row, prompt in enumerate(log.prompts):
         if prompt not in seen:
-            seen[prompt] = _chances(router, prompt, log.candidates)
+            seen[prompt] = choice_probabilities(router, prompt, log.candidates)
         target[row, [column[model_id] for model_id in log.candidates]] = seen[prompt]
     return target
+
+
+def choice_probabilities(router: Router, prompt: Prompt, candidates: Sequence[str]) -> Floats:
+    """[K] the probability with which `router` would choose each candidate.
+
+    Raises:
+        RoutingError: as in `value_of`.
+    """
+    if isinstance(router, Randomised):
+        return router.probabilities(prompt, candidates)
+    decision = router.route(prompt, candidates)
+    if decision.propensity < 1.0:
+        raise RoutingError(
+            f"router {router.name} chose {decision.model_id} with probability {decision.propensity:g}, and "
+            "does not say the others' probabilities; give it a method probabilities(prompt, candidates)"
+        )
+    return np.array([float(model_id == decision.model_id) for model_id in candidates])
 
 
 def _estimates(log: PolicyLog, target: Floats, expected: Floats, alpha: float) -> Estimates:
@@ -129,18 +145,3 @@ def _estimates(log: PolicyLog, target: Floats, expected: Floats, alpha: float) -
         snips(log, target, alpha=alpha),
         doubly_robust(log, target, model=expected, alpha=alpha),
     )
-
-
-def _chances(router: Router, prompt: Prompt, candidates: Sequence[str]) -> Floats:
-    """[K]"""
-    if isinstance(router, Randomised):
-        return router.probabilities(prompt, candidates)
-    if isinstance(router, Random):
-        return np.full(len(candidates), 1.0 / len(candidates))
-    decision = router.route(prompt, candidates)
-    if decision.propensity < 1.0:
-        raise RoutingError(
-            f"router {router.name} chose {decision.model_id} with probability {decision.propensity:g}, and "
-            "does not say the others' probabilities; give it a method probabilities(prompt, candidates)"
-        )
-    return np.array([float(model_id == decision.model_id) for model_id in candidates])
