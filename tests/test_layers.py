@@ -9,12 +9,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "workbench"
 
 LAYERS = [
     {"types", "errors", "settings", "environment", "storage", "redaction"},
-    {"catalog", "outcomes", "datasets", "features", "stats", "budget", "cache"},
+    {"catalog", "outcomes", "datasets", "features", "answers", "stats", "budget", "cache"},
     {"providers", "routing", "scoring"},
     {"client", "experiment"},
     {"tracking", "plots", "report", "terminal", "widgets", "batch", "server"},
     {"publication"},
-    {"session", "catalog_session", "keys_session"},
+    {"session", "catalog_session", "keys_session", "routers_session"},
     {"cli"},
     {"__main__"},
 ]
@@ -22,8 +22,15 @@ APART = [{"providers", "routing", "scoring"}]
 """Modules of one layer that must not know each other."""
 
 OWNERS = {
-    "torch": {"routing.controller", "routing.train", "routing.checkpoint", "routing.descent"},
-    "mlflow": {"tracking", "tracking.store", "tracking.runs", "tracking.router_model", "tracking.traces"},
+    "torch": {"routing.network", "routing.descent"},
+    "mlflow": {
+        "tracking",
+        "tracking.store",
+        "tracking.runs",
+        "tracking.registered",
+        "tracking.router_model",
+        "tracking.traces",
+    },
     "papermill": {"batch"},
     "nbclient": {"batch"},
     "nbformat": {"batch"},

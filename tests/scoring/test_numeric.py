@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.scoring import numeric
-from workbench.scoring.numeric import numbers
+from workbench.answers.number import numbers
 
 
 @pytest.mark.parametrize(

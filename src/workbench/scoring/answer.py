@@ -1,7 +1,7 @@
 """The scorer of the embedded prompt set, whose prompts ask for a last line `Answer: ...`."""
 
-from workbench.scoring.final import final_answer, final_line
-from workbench.scoring.numeric import Number, numbers, same
+from workbench.answers.final import final_answer, final_line
+from workbench.answers.number import Number, numbers, same
 from workbench.scoring.structured import found_object, n_equal, reference_object
 from workbench.scoring.text import plain
 

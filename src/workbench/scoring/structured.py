@@ -4,8 +4,8 @@ import json
 import re
 from collections.abc import Mapping
 
+from workbench.answers.number import close
 from workbench.errors import DataError
-from workbench.scoring.numeric import close
 from workbench.scoring.text import plain
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
