@@ -160,6 +160,7 @@ async def openai_sdk(url: str) -> AsyncIterator[tuple[Ask, Ask]]:
 
 @asynccontextmanager
 async def litellm_sdk(_url: str) -> AsyncIterator[tuple[Ask, Ask]]:
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would ask for a newer one meanwhile
     import litellm
 
     same = {"api_key": KEY, "timeout": TIMEOUT_S}

