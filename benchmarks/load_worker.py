@@ -7,6 +7,7 @@ library it is named for: `python load_worker.py httpx http://127.0.0.1:8000`.
 import asyncio
 import gc
 import json
+import os
 import resource
 import sys
 import time

@@ -39,7 +39,10 @@ class Settings(BaseSettings):
     benchmarks_dir: Path | None = Field(
         default=None, description="a folder of recorded benchmarks, as Parquet"
     )
-    cache_dir: Path = Field(default=Path.home() / ".cache" / "workbench", description="fetched benchmarks, kept answers, kept vectors")
+    cache_dir: Path = Field(
+        default=Path.home() / ".cache" / "workbench",
+        description="fetched benchmarks, kept answers, kept vectors",
+    )
 
     log: Literal["json"] | None = Field(
         default=None, description="json: the events of calls, a line each, on standard error"
