@@ -1,0 +1,59 @@
+"""Answering a prompt by a cascade: ask, look at the answers so far, and stop or ask another model."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from workbench.client.client import DECODING, Client
+from workbench.errors import AllProvidersFailedError, ProviderError
+from workbench.routing.cascade import Answered, Ask, Cascade
+from workbench.types import Completion, Decoding, Prompt
+
+
+async def cascade(
+    client: Client,
+    policy: Cascade,
+    prompt: Prompt,
+    *,
+    decoding: Decoding = DECODING,
+    candidates: Sequence[str] | None = None,
+) -> Completion:
+    """The answer that `policy` gives; its attempts and its cost are those of every model that was asked.
+
+    A model that fails is asked no more; what its requests may have cost is counted, and they are in the
+    client's ledger. `latency_s` is the sum over the models that answered, as each waits for the one before.
+    `candidates` are the models that may be asked; None: all that the policy knows.
+
+    Raises:
+        RoutingError: the policy knows none of the candidates.
+        ConfigError, BudgetError: as `Client.complete`.
+        AllProvidersFailedError: no model that may be asked answered.
+    """
+    left = [name for name in policy.models.model_ids if candidates is None or name in candidates]
+    answers: dict[str, Completion] = {}
+    failures: list[ProviderError] = []
+    while True:
+        if not left and not answers and failures:
+            raise AllProvidersFailedError(failures)
+        asked = [Answered(name, each.text, each.cost_usd) for name, each in answers.items()]
+        step = policy.next(prompt, asked, candidates=left)
+        if not isinstance(step, Ask):
+            return _with_all_costs(list(answers.values()), step.answer, failures)
+        try:
+            answers[step.model_id] = await client.complete(step.model_id, prompt, decoding=decoding)
+        except ProviderError as failure:
+            failures.append(failure)
+        left.remove(step.model_id)
+
+
+def _with_all_costs(
+    answers: Sequence[Completion], given: int, failures: Sequence[ProviderError]
+) -> Completion:
+    """The answer at `given`, with what all of them took; a cost that is not known makes the sum unknown."""
+    costs = [*(answer.cost_usd for answer in answers), *(failure.cost_usd for failure in failures)]
+    known = [cost for cost in costs if cost is not None]
+    return replace(
+        answers[given],
+        cost_usd=sum(known) if len(known) == len(costs) else None,
+        latency_s=sum(each.latency_s for each in answers),
+        attempts=tuple(attempt for each in answers for attempt in each.attempts),
+    )
