@@ -14,7 +14,7 @@ LAYERS = [
     {"client", "experiment"},
     {"tracking", "plots", "report", "terminal", "widgets", "batch", "server"},
     {"publication"},
-    {"session", "catalog_session", "keys_session", "routers_session"},
+    {"session", "evaluation_session", "catalog_session", "keys_session", "routers_session"},
     {"cli"},
     {"__main__"},
 ]

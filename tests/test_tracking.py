@@ -398,7 +398,7 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i, word in enumerate(words)
         for model, quality, usd in (("sim/a", i % 2, 0.001), ("sim/b", 1 - i % 2, 0.002))
     ]
-    config = torch_train.TrainConfig(n_members=1, max_epochs=2, n_hidden=4)
+    config = torch_train.TrainConfig(n_parts=2, networks=torch_train.NetworkConfig(max_epochs=2, n_hidden=4))
     router = fit("controller", from_table(outcomes.validate(pd.DataFrame(rows))), config=config)
     path = tmp_path_factory.mktemp("controller") / "router.ckpt"
     checkpoint.save(router, path)

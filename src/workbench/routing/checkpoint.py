@@ -13,22 +13,21 @@ import json
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from workbench.errors import CheckpointError, ConfigError
-from workbench.features import FEATURES_VERSION, FeatureConfig
+from workbench.features import FEATURES_VERSION
 from workbench.routing.base import Router
 from workbench.routing.baselines import BestSingle, Cheapest, Fixed, NoInformation, Random
 from workbench.routing.clusters import Clusters
+from workbench.routing.controller import MetaController
 from workbench.routing.factorisation import MatrixFactorisation
-from workbench.routing.fields import Settings, decoded, encoded, require
-from workbench.routing.forecast import KnownModels
+from workbench.routing.fields import Settings, decoded, encoded
 from workbench.routing.label_oracle import LabelOracle
-from workbench.routing.late import torch_module
 from workbench.routing.linear import TfidfLogistic
 from workbench.routing.neighbours import KNN
 from workbench.routing.perceptron import MLP
@@ -147,49 +146,6 @@ def _decode_fields(kind: type[Any], settings: Settings, payload: bytes) -> Route
     return router
 
 
-def _encode_controller(router: Any) -> tuple[Settings, bytes]:  # Any: its type needs torch to name
-    controller = torch_module("workbench.routing.controller", "saving a controller")
-    settings = {
-        "model_ids": list(router.models.model_ids),
-        "features": asdict(router.feature_config),
-        "network": asdict(router.members[0].config),
-        "cost_weight": router.cost_weight,
-        "latency_weight": router.latency_weight,
-    }
-    arrays = {
-        "quality": router.models.quality,
-        "cost": router.models.cost_usd,
-        "latency": router.models.latency_s,
-        "weights": router.weights,
-        "position": router.position,
-        "temperature": router.temperature,
-    }
-    return settings, controller.members_to_bytes(router.members, arrays)
-
-
-def _decode_controller(settings: Settings, payload: bytes) -> Router:
-    controller = torch_module("workbench.routing.controller", "a saved controller")
-    members, arrays = controller.members_from_bytes(payload, settings["network"])
-    means = [arrays[name].astype(np.float64) for name in ("quality", "cost", "latency")]
-    models = KnownModels(tuple(str(model_id) for model_id in settings["model_ids"]), *means)
-    config = decoded(FeatureConfig, settings["features"], {})
-    network = members[0].config
-    require(arrays["weights"].shape == arrays["position"].shape == (config.n_features,), "features")
-    require(bool((arrays["position"] < network.n_buckets).all()), "buckets")
-    require(arrays["temperature"].shape == models.quality.shape == (network.n_models,), "models")
-    router: Router = controller.MetaController(
-        models=models,
-        feature_config=config,
-        weights=arrays["weights"],
-        position=arrays["position"].astype(np.int64),
-        members=members,
-        temperature=arrays["temperature"],
-        cost_weight=float(settings["cost_weight"]),
-        latency_weight=float(settings["latency_weight"]),
-    )
-    return router
-
-
 CODECS: Mapping[str, Codec] = {
     "fixed": _plain(Fixed),
     "random": _plain(Random),
@@ -202,5 +158,5 @@ CODECS: Mapping[str, Codec] = {
     "tfidf_lr": _plain(TfidfLogistic),
     "mlp": _plain(MLP),
     "matrix_factorisation": _plain(MatrixFactorisation),
-    "controller": Codec("MetaController", _encode_controller, _decode_controller),
+    "controller": _plain(MetaController),
 }

@@ -1,81 +1,160 @@
-"""The learned controller: a small network from hashed n-grams to each model's chance of a good answer.
+"""The learned controller: a ridge on n-grams, small networks and neighbours, weighed against each other.
 
-Dimensions: N or B prompts, D buckets of the features, A of them active, H hidden units, M models.
+Each of these heads says where a prompt lies among few patterns of quality (`model_space`). Their mix is held
+back for prompts unlike those of the training (`familiarity`).
+
+Dimensions: N or B prompts, A active n-gram buckets, D dense features, H hidden units, K networks, M models,
+R patterns, S prompts that are compared with, L penalties.
 """
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from torch import Tensor, nn
+from scipy.special import erf
 
 from workbench.features import FeatureConfig, PromptFeatures, extract, select, weighted
 from workbench.routing.decide import decide
-from workbench.routing.forecast import Floats, Forecast, KnownModels, with_mean_costs
+from workbench.routing.familiarity import Guard
+from workbench.routing.fields import require
+from workbench.routing.forecast import Floats, Forecast, KnownModels
+from workbench.routing.model_space import ModelSpace
+from workbench.routing.projection import Projection
+from workbench.routing.spend import Spend
 from workbench.types import Decision, Prompt
 
-_CHUNK = 4_096  # prompts a forward pass
+Singles = NDArray[np.float32]
+
+_FARTHEST = np.float32(5.0)
+_CHUNK = 512  # prompts a time, so that [chunk, S] similarities stay small
 
 
 @dataclass(frozen=True, slots=True)
-class ControllerConfig:
-    """The shape of the network: A active buckets in, H hidden units, M models out."""
+class Networks:
+    """K networks of one hidden layer: `hidden` [K, D, H], `output` [K, H, R] and their biases.
 
-    n_buckets: int
-    n_models: int
-    n_hidden: int = 32
-    dropout: float = 0.2
+    They were fitted with torch (`network`) and need only NumPy to answer.
+    """
+
+    hidden: NDArray[np.float32]
+    hidden_bias: NDArray[np.float32]
+    output: NDArray[np.float32]
+    output_bias: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        n_networks, n_features, n_hidden = self.hidden.shape
+        n_patterns = self.output.shape[2]
+        require(self.output.shape == (n_networks, n_hidden, n_patterns) and n_networks > 0, "networks")
+        require(self.hidden_bias.shape == (n_networks, 1, n_hidden), "networks")
+        require(self.output_bias.shape == (n_networks, 1, n_patterns) and n_features >= 0, "networks")
+        for numbers in (self.hidden, self.hidden_bias, self.output, self.output_bias):
+            require(bool(np.isfinite(numbers).all()), "numbers")
+
+    def scores(self, dense: Singles) -> Singles:
+        """[B, D] -> [K, B, R]."""
+        before = np.matmul(within(dense), self.hidden) + self.hidden_bias
+        said: Singles = np.matmul(_gelu(before), self.output) + self.output_bias
+        return said
+
+    def some(self, number: int) -> "Networks":
+        """The first `number` of them."""
+        return Networks(
+            self.hidden[:number], self.hidden_bias[:number], self.output[:number], self.output_bias[:number]
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Bags:
-    """B sparse rows as `EmbeddingBag` reads them: row b owns entries `offsets[b]` to `offsets[b + 1]`."""
+class Neighbours:
+    """Mean scores of the most similar prompts: `text` [S, P] with rows of length 1, `scores` [S, R]."""
 
-    buckets: Tensor  # [nnz] int64
-    offsets: Tensor  # [B] int64
-    weights: Tensor  # [nnz] float32
+    text: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    counts: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        require(len(self.text) == len(self.scores), "prompts")
+        require(all(count >= 1 for count in self.counts), "neighbours")
+
+    def means(self, similarity: NDArray[np.float32]) -> list[Floats]:
+        """[B, R] for each of `counts`, from similarities [B, S]; -inf: not to be looked at."""
+        most = min(max(self.counts), similarity.shape[1])
+        nearest = np.argpartition(-similarity, most - 1, axis=1)[:, :most]
+        order = np.argsort(-np.take_along_axis(similarity, nearest, axis=1), axis=1, kind="stable")
+        nearest = np.take_along_axis(nearest, order, axis=1)
+        weight = np.clip(np.take_along_axis(similarity, nearest, axis=1), 1e-6, None)
+        totals = np.cumsum(self.scores[nearest] * weight[:, :, None], axis=1)
+        weights = np.cumsum(weight, axis=1)
+        last = [min(count, most) - 1 for count in self.counts]
+        return [(totals[:, i] / weights[:, i, None]).astype(np.float64) for i in last]
 
 
-class Controller(nn.Module):
-    """A linear part, which alone is a logistic regression on n-grams, plus a hidden layer on them."""
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What predicts scores: `ridges` [L, A, R] on n-grams, `networks` on dense features, `neighbours`.
 
-    def __init__(self, config: ControllerConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.embed = nn.EmbeddingBag(config.n_buckets, config.n_models + config.n_hidden, mode="sum")
-        self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(config.n_hidden, config.n_models)
+    `weights` [D] are the inverse document frequencies of the training prompts; `position` [D] is the place
+    of each bucket among the A that the ridges know, -1 for the others. `mix` [heads, R] is what each head
+    counts for in each pattern: the ridges first, then the neighbours, then the networks' mean.
+    """
 
-    def forward(self, bags: Bags) -> Tensor:
-        """B bags of weighted buckets -> [B, M] logits of quality."""
-        n_models = self.config.n_models
-        embedded = self.embed(bags.buckets, bags.offsets, per_sample_weights=bags.weights)
-        linear, hidden = embedded[:, :n_models], torch.tanh(embedded[:, n_models:])
-        logits: Tensor = linear + self.output(self.dropout(hidden))
-        return logits
+    weights: NDArray[np.float32]
+    position: NDArray[np.int64]
+    ridges: NDArray[np.float32]
+    projection: Projection
+    networks: Networks
+    neighbours: Neighbours
+    mix: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        n_patterns = self.ridges.shape[2]
+        require(self.weights.shape == self.position.shape, "features")
+        require(bool((self.position < self.ridges.shape[1]).all()), "buckets")
+        require(self.neighbours.scores.shape[1] == n_patterns == self.networks.output.shape[2], "patterns")
+        require(self.networks.hidden.shape[1] == self.projection.n_columns, "dense features")
+        require(self.mix.shape == (len(self.ridges) + len(self.neighbours.counts) + 1, n_patterns), "mix")
+        require(bool(np.isfinite(self.ridges).all() and np.isfinite(self.mix).all()), "numbers")
+
+    def scores(self, ngrams: csr_array, dense: Singles) -> tuple[Floats, Floats, Floats]:
+        """[B, R] scores, [B, R] how much the networks disagree, and [B] similarity to the training."""
+        text = dense[:, : self.neighbours.text.shape[1]]
+        similarity = unit_rows(text) @ self.neighbours.text.T
+        said = self.networks.scores(dense).astype(np.float64)
+        heads = [*self.on_ngrams(ngrams), *self.neighbours.means(similarity), said.mean(axis=0)]
+        scores: Floats = np.einsum("hbr,hr->br", np.stack(heads), self.mix)
+        return scores, said.std(axis=0), nearness(similarity)
+
+    def on_ngrams(self, ngrams: csr_array) -> Floats:
+        """[L, B, R] what each ridge says of [B, D] n-grams."""
+        rows = select(weighted(ngrams, self.weights), self.position, self.ridges.shape[1])
+        said: Floats = np.stack([rows @ ridge for ridge in self.ridges]).astype(np.float64)
+        return said
 
 
 @dataclass(frozen=True, slots=True)
 class MetaController:
-    """Routes by a fitted ensemble of controllers: argmax of predicted quality - cost_weight x mean cost.
+    """Routes by what it expects of quality, cost and latency, and by how well it knows such prompts.
 
-    `weights` [D] are the inverse document frequencies of the training prompts; `position` [D] is the place
-    of each bucket among the A that the network knows, -1 for the others; `temperature` [M] divides the
-    logits, so that the predicted probabilities are calibrated.
+    `space` says what the heads' scores mean for each model, `guard` how far they are trusted, `spend` what an
+    answer takes. `sharpness` [2] is the intercept and slope that turn a predicted quality's logit into a
+    calibrated one's.
     """
 
     models: KnownModels
     feature_config: FeatureConfig
-    weights: NDArray[np.float32]
-    position: NDArray[np.int64]
-    members: tuple[Controller, ...]
-    temperature: NDArray[np.float64]
+    heads: Heads
+    space: ModelSpace
+    guard: Guard
+    spend: Spend
+    sharpness: NDArray[np.float64]
     cost_weight: float = 0.0
     latency_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.space.mean.shape == self.models.quality.shape, "models")
+        require(self.space.rank == self.heads.ridges.shape[2], "patterns")
+        require(self.sharpness.shape == (2,) and bool(np.isfinite(self.sharpness).all()), "calibration")
 
     @property
     def name(self) -> str:
@@ -83,14 +162,27 @@ class MetaController:
         return "controller"
 
     def forecast(self, prompts: Sequence[Prompt], *, features: PromptFeatures | None = None) -> Forecast:
-        """Predicted quality, NaN for a model that was never seen, and each model's mean cost and latency."""
+        """Quality with its uncertainty, cost and latency; NaN for a model that was never seen."""
         if features is None:
             features = extract([prompt.text for prompt in prompts], self.feature_config)
-        n_buckets = self.members[0].config.n_buckets
-        rows = select(weighted(features.ngrams, self.weights), self.position, n_buckets)
-        parts = [self._probability(rows[i : i + _CHUNK]) for i in range(0, rows.shape[0], _CHUNK)]
-        quality = np.concatenate(parts) if parts else np.empty((0, len(self.models.model_ids)))
-        return with_mean_costs(quality, self.models)
+        dense = self.heads.projection.dense(features)
+        parts = [
+            self._quality(features.ngrams[i : i + _CHUNK], dense[i : i + _CHUNK])
+            for i in range(0, len(features), _CHUNK)
+        ]
+        empty = np.empty((0, len(self.models.model_ids)))
+        quality, spread, familiarity = (
+            map(np.concatenate, zip(*parts, strict=True)) if parts else (empty, empty, np.empty(0))
+        )
+        is_unseen = np.isnan(self.models.quality)
+        cost_usd, latency_s = self.spend.expected(dense)
+        return Forecast(
+            quality=np.where(is_unseen, np.nan, quality),
+            cost_usd=cost_usd,
+            latency_s=latency_s,
+            spread=np.where(is_unseen, np.nan, spread),
+            familiarity=familiarity,
+        )
 
     def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
         """The candidate with the best forecast, as `decide` weighs it.
@@ -100,53 +192,44 @@ class MetaController:
         """
         return decide(self, prompt, candidates)
 
-    def _probability(self, rows: csr_array) -> Floats:
-        bags = to_bags(rows)
-        with torch.inference_mode():
-            logits = torch.stack([member(bags) for member in self.members]).mean(dim=0)
-        quality: Floats = 1.0 / (1.0 + np.exp(-logits.double().numpy() / self.temperature))
-        return quality
+    def _quality(self, ngrams: csr_array, dense: Singles) -> tuple[Floats, Floats, Floats]:
+        scores, disagreement, similarity = self.heads.scores(ngrams, dense)
+        held = self.guard.hold(self.space.quality(scores), self.space.mean, similarity)
+        spread = np.hypot(disagreement @ np.abs(self.space.loadings).T, self.guard.doubt(similarity))
+        return calibrated(held, self.sharpness), spread, self.guard.familiarity(similarity)
 
 
-def to_bags(rows: csr_array) -> Bags:
-    """[B, A] sparse -> bags."""
-    return Bags(
-        buckets=torch.from_numpy(rows.indices.astype(np.int64)),
-        offsets=torch.from_numpy(rows.indptr[:-1].astype(np.int64)),
-        weights=torch.from_numpy(rows.data.astype(np.float32)),
-    )
+def calibrated(quality: Floats, sharpness: NDArray[np.float64]) -> Floats:
+    """Qualities in (0, 1) whose logits are `sharpness[0] + sharpness[1] x` those of `quality`."""
+    clipped = np.clip(quality, 1e-3, 1.0 - 1e-3)
+    logit = np.log(clipped / (1.0 - clipped))
+    probability: Floats = 1.0 / (1.0 + np.exp(-(sharpness[0] + sharpness[1] * logit)))
+    return probability
 
 
-def members_to_bytes(members: Sequence[Controller], arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
-    """The members' weights, and the arrays that belong to them, as `torch.save` writes tensors."""
-    buffer = io.BytesIO()
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-    torch.save({"members": [member.state_dict() for member in members], "arrays": tensors}, buffer)
-    return buffer.getvalue()
+def unit_rows(rows: Singles) -> Singles:
+    """Rows of length 1; rows of zeros stay so."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: Singles = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0.0)
+    return unit
 
 
-def members_from_bytes(
-    content: bytes, config: Mapping[str, int | float]
-) -> tuple[tuple[Controller, ...], dict[str, NDArray[np.generic]]]:
-    """What `members_to_bytes` wrote, never unpickling more than tensors.
-
-    Raises:
-        pickle.UnpicklingError, RuntimeError, KeyError, TypeError, ValueError: the content is something else.
-    """
-    if not content.startswith(b"PK"):  # torch's older formats are bare pickles
-        raise ValueError("not a zip of tensors")
-    saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    shape = ControllerConfig(**config)  # type: ignore[arg-type]  # JSON: a wrong type fails in load_state_dict
-    members = tuple(_restored(shape, state) for state in saved["members"])
-    if not members:
-        raise ValueError("no members")
-    return members, {name: tensor.numpy() for name, tensor in saved["arrays"].items()}
+def nearness(similarity: NDArray[np.float32], *, n_nearest: int = 10) -> Floats:
+    """[B] the mean similarity to the nearest few of [B, S]; -inf: not looked at."""
+    n_nearest = min(n_nearest, similarity.shape[1])
+    nearest = -np.partition(-similarity, n_nearest - 1, axis=1)[:, :n_nearest]
+    seen = np.isfinite(nearest)
+    totals = np.where(seen, nearest, 0.0).sum(axis=1, dtype=np.float64)
+    means: Floats = np.divide(totals, seen.sum(axis=1), out=np.zeros(len(totals)), where=seen.any(axis=1))
+    return means
 
 
-def _restored(config: ControllerConfig, state: Mapping[str, Tensor]) -> Controller:
-    with torch.device("meta"):  # shapes only: the weights come from the file
-        member = Controller(config)
-    member.load_state_dict(state, assign=True)
-    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-        raise ValueError("weights that are not finite")
-    return member.eval()
+def within(dense: Singles) -> Singles:
+    """[B, D] dense features, those far out of the training prompts' range brought back to its edge."""
+    return np.clip(dense, -_FARTHEST, _FARTHEST)
+
+
+def _gelu(values: Singles) -> Singles:
+    """Hendrycks & Gimpel (2016), Gaussian error linear units, arXiv 1606.08415."""
+    activated = np.float32(0.5) * values * (np.float32(1.0) + erf(values * np.float32(0.5**0.5)))
+    return activated.astype(np.float32, copy=False)

@@ -1,75 +1,73 @@
-"""Fitting the controller: masked cross-entropy, early stopping on held-out prompts, calibration.
+"""Fitting the controller: its heads, what they count for, how far they are trusted, and calibration.
 
-The training prompts are divided by group into parts. Each member of the ensemble is kept from a part of
-its own, by which it stops, and the temperature is fitted on what members predict for prompts that they were
-kept from. All of it runs on one thread: the result is the same on any number of cores.
+Every head is fitted several times: without one random part of the prompts after the other, and without one
+neighbourhood after the other. What it says of withheld prompts decides what it counts for (random parts) and
+how far it is trusted away from the training (neighbourhoods). All of it runs on one thread: the result is the
+same on any number of cores.
 
-Dimensions: B prompts of a batch, N prompts, A active buckets, M models.
+Dimensions: N prompts, D dense features, K networks, P parts, M models, R patterns.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.sparse import csr_array
-from torch import Tensor, nn
 
-from workbench.errors import ConfigError, RoutingError
+from workbench.errors import ConfigError
 from workbench.features import inverse_document_frequency, positions, select, weighted
-from workbench.routing.controller import Controller, ControllerConfig, MetaController, to_bags
+from workbench.routing.controller import (
+    Heads,
+    MetaController,
+    Neighbours,
+    Networks,
+    nearness,
+    unit_rows,
+)
 from workbench.routing.decide import check_weights
+from workbench.routing.familiarity import fit_guard
 from workbench.routing.forecast import Floats
-from workbench.routing.training_data import TrainingData, parts_by_group
+from workbench.routing.lesson import Lesson
+from workbench.routing.model_space import fit_model_space
+from workbench.routing.network import NetworkConfig, Observer, fit_networks
+from workbench.routing.projection import fit_projection
+from workbench.routing.ridge import ridge
+from workbench.routing.spend import fit_spend
+from workbench.routing.stacking import mix_of
+from workbench.routing.training_data import TrainingData, column_means
+from workbench.routing.withheld import random_parts, regions
+
+_CHUNK = 512  # prompts a time, so that [chunk, N] similarities stay small
+
+Bools = NDArray[np.bool_]
+Singles = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """How the controller is fitted; the defaults were chosen on inner splits of the training folds.
+    """How the controller is fitted; the defaults were chosen on inner splits of training folds.
 
-    `n_parts`: a member is kept from one of so many parts of the prompts; 1: from none.
-    `min_prompts`: buckets that fewer training prompts have are not learned.
+    `penalties` are those of the ridges, `n_neighbours` how many are averaged over; `n_parts` random parts
+    and about `n_regions` neighbourhoods are withheld. Buckets that fewer than `min_prompts` have are not
+    learned. All but the ridges learn from `max_prompts` at most, and are weighed on `max_weighed`.
     """
 
-    n_members: int = 3
-    n_parts: int = 10
-    min_prompts: int = 4
-    n_hidden: int = 32
-    dropout: float = 0.5
-    learning_rate: float = 3e-3
-    weight_decay: float = 1.0
-    batch_size: int = 128
-    max_epochs: int = 20
-    patience: int = 1
+    penalties: tuple[float, ...] = (5.0, 20.0)
+    n_neighbours: tuple[int, ...] = (40, 160)
+    n_parts: int = 5
+    n_regions: int = 4
+    min_prompts: int = 3
+    max_prompts: int = 20_000
+    max_weighed: int = 5_000
+    networks: NetworkConfig = field(default_factory=NetworkConfig)
 
     def __post_init__(self) -> None:
-        for name in ("n_members", "n_parts", "n_hidden", "batch_size", "max_epochs"):
+        for name in ("n_parts", "n_regions", "min_prompts", "max_prompts", "max_weighed"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} of the controller is {getattr(self, name)}; it must be 1 or more")
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """A member's progress; losses are mean cross-entropies in nats, `held_out_loss` of the unseen part."""
-
-    member: int
-    epoch: int
-    train_loss: float
-    held_out_loss: float
-
-
-Observer = Callable[[Epoch], None]
-
-
-def masked_bce(logits: Tensor, quality: Tensor) -> Tensor:
-    """Mean cross-entropy over the seen pairs: [B, M] logits, [B, M] quality in [0, 1] or NaN -> scalar."""
-    seen = ~torch.isnan(quality)
-    target = torch.where(seen, quality, 0.5)
-    losses = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return torch.where(seen, losses, 0.0).sum() / seen.sum().clamp(min=1)
+        if not self.penalties or not self.n_neighbours:
+            raise ConfigError("the controller needs one of penalties and one of n_neighbours or more")
 
 
 def fit_controller(
@@ -81,173 +79,171 @@ def fit_controller(
     config: TrainConfig | None = None,
     observer: Observer | None = None,
 ) -> MetaController:
-    """Fit an ensemble and calibrate it; the same for the same data, config and seed.
+    """Fit, weigh and calibrate; the same for the same data, config and seed.
 
     Raises:
         ConfigError: a weight needs costs or latencies that the rows do not have.
-        RoutingError: the loss or a weight is not finite.
+        RoutingError: a loss or a weight is not finite.
     """
     config = config or TrainConfig()
     check_weights(data.models, cost_weight=cost_weight, latency_weight=latency_weight)
+    chosen = _sample(len(data.prompts), config.max_prompts, seed)
+    sample = data.rows(chosen)
+    projection = fit_projection(sample.features, seed=seed)
     idf = inverse_document_frequency(data.features.ngrams)
     position = positions(data.features.ngrams, min_prompts=config.min_prompts)
-    n_buckets = max(int(position.max()) + 1, 1)
-    rows = select(weighted(data.features.ngrams, idf), position, n_buckets)
-    members, held_out_logits = [], np.full(data.quality.shape, np.nan)
-    with _reproducibly(seed):
-        for number, is_held_out in enumerate(_held_out(data.groups, config, seed)):
-            fold = _Fold(rows, data.quality, is_held_out, number, seed)
-            member = _fit_member(fold, config, observer or _nobody)
-            held_out_logits[is_held_out] = _logits(member, rows[np.flatnonzero(is_held_out)])
-            members.append(member)
+    rows = select(weighted(data.features.ngrams, idf), position, max(int(position.max()) + 1, 1))
+    space = fit_model_space(data.quality)
+    scores = space.scores(data.quality)
+    text = projection.text(sample.features)
+    withheld = random_parts(sample.groups, config.n_parts, seed=seed)
+    tasks = [prompt.task for prompt in sample.prompts]
+    lesson = Lesson(
+        rows=rows[chosen],
+        dense=projection.dense(sample.features),
+        text=unit_rows(text),
+        quality=sample.quality,
+        scores=scores[chosen],
+        space=space,
+        withheld=np.hstack([withheld, regions(tasks, text, config.n_regions, seed=seed)]),
+        n_random=withheld.shape[1],
+    )
+    neighbours = Neighbours(lesson.text, lesson.scores.astype(np.float32), config.n_neighbours)
+    networks = fit_networks(lesson, config=config.networks, seed=seed, observer=observer)
+    held_out = _HeldOut(lesson, _part_ridges(lesson, config), networks, neighbours)
+    weighed = _sample(len(chosen), config.max_weighed, seed)
+    at_home = held_out.said(range(lesson.n_random), weighed)
+    away = held_out.said(range(lesson.n_random, lesson.withheld.shape[1]), weighed)
+    mix = mix_of(at_home.heads, lesson.scores[weighed])
+    heads = Heads(
+        weights=idf,
+        position=position,
+        ridges=_final_ridges(rows, scores, config),
+        projection=projection,
+        networks=networks.some(lesson.n_random),
+        neighbours=neighbours,
+        mix=mix,
+    )
+    both = (at_home, away) if away.similarity.size else (at_home,)
+    predicted = [space.quality(np.einsum("hnr,hr->nr", said.heads, mix)) for said in both]
+    guard = fit_guard(
+        np.concatenate(predicted),
+        np.concatenate([lesson.quality[weighed]] * len(both)),
+        space.mean,
+        similarity=np.concatenate([said.similarity for said in both]),
+        home=float(np.median(at_home.similarity)),
+        between=_between(lesson),
+    )
+    held = guard.hold(predicted[0], space.mean, at_home.similarity)
     return MetaController(
         models=data.models,
         feature_config=data.feature_config,
-        weights=idf,
-        position=position,
-        members=tuple(members),
-        temperature=_temperatures(held_out_logits, data.quality),
+        heads=heads,
+        space=space,
+        guard=guard,
+        spend=fit_spend(sample, lesson.dense),
+        sharpness=_sharpness(held, lesson.quality[weighed]),
         cost_weight=cost_weight,
         latency_weight=latency_weight,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Fold:
-    """What one member learns from: weighted features [N, A], quality [N, M], and what it is kept from."""
+class _Said:
+    """What each head [H, n, R] says of prompts it was not fitted on, and their similarity [n] to the rest."""
 
-    rows: csr_array
-    quality: Floats
-    is_held_out: NDArray[np.bool_]
-    number: int
-    seed: int
+    heads: Floats
+    similarity: Floats
 
 
-def _fit_member(fold: _Fold, config: TrainConfig, observer: Observer) -> Controller:
-    """Train until the held-out loss has not improved for `patience` epochs; keep the best weights."""
-    generator = torch.Generator().manual_seed(fold.seed * 1_000 + fold.number)
-    member = _initial(fold, config, generator)
-    optimizer = torch.optim.AdamW(
-        member.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+@dataclass(frozen=True, slots=True)
+class _HeldOut:
+    """Heads fitted without each part: `ridges` of each penalty [P, A, R], and a network for each part."""
+
+    lesson: Lesson
+    ridges: tuple[Singles, ...]
+    networks: Networks
+    neighbours: Neighbours
+
+    def said(self, parts: range, weighed: NDArray[np.int64]) -> _Said:
+        """What the heads without a prompt's own part say of the prompts at `weighed`."""
+        if not parts:
+            return _Said(np.zeros((0, 0, 0)), np.zeros(0))
+        lesson = self.lesson
+        part = parts.start + lesson.withheld[:, parts.start : parts.stop].argmax(axis=1)
+        means, similarity = self._neighbours(part, weighed)
+        heads = [*self._ridges(part, weighed), *means, self._networks(part[weighed], weighed)]
+        return _Said(np.stack(heads), similarity)
+
+    def _ridges(self, part: NDArray[np.int64], weighed: NDArray[np.int64]) -> list[Floats]:
+        heads = [np.zeros((len(weighed), ridge.shape[2])) for ridge in self.ridges]
+        for number in np.unique(part[weighed]):
+            places = np.flatnonzero(part[weighed] == number)
+            rows = self.lesson.rows[weighed[places]]
+            for head, weights in zip(heads, self.ridges, strict=True):
+                head[places] = rows @ weights[number]
+        return heads
+
+    def _networks(self, part: NDArray[np.int64], weighed: NDArray[np.int64]) -> Floats:
+        said = self.networks.scores(self.lesson.dense[weighed])
+        own: Floats = said[part, np.arange(len(weighed))].astype(np.float64)
+        return own
+
+    def _neighbours(self, part: NDArray[np.int64], weighed: NDArray[np.int64]) -> tuple[list[Floats], Floats]:
+        means, near = [], []
+        for start in range(0, len(weighed), _CHUNK):
+            some = weighed[start : start + _CHUNK]
+            similarity = self.lesson.text[some] @ self.lesson.text.T
+            similarity[part[some][:, None] == part[None, :]] = -np.inf
+            means.append(self.neighbours.means(similarity))
+            near.append(nearness(similarity))
+        return [np.concatenate(parts) for parts in zip(*means, strict=True)], np.concatenate(near)
+
+
+def _part_ridges(lesson: Lesson, config: TrainConfig) -> tuple[Singles, ...]:
+    kept = ~lesson.withheld
+    return tuple(
+        ridge(lesson.rows, lesson.scores, kept=kept, penalty=penalty) for penalty in config.penalties
     )
-    best_loss, best_state, n_worse = np.inf, _copy(member), 0
-    for epoch in range(config.max_epochs):
-        train_loss = _run_epoch(member, optimizer, fold, config.batch_size, generator)
-        held_out_loss = _loss(member, fold, fold.is_held_out) if fold.is_held_out.any() else train_loss
-        if not np.isfinite(train_loss):
-            raise RoutingError(f"the controller's loss is {train_loss} in epoch {epoch}; lower learning_rate")
-        observer(Epoch(fold.number, epoch, train_loss, held_out_loss))
-        if held_out_loss < best_loss:
-            best_loss, best_state, n_worse = held_out_loss, _copy(member), 0
-        else:
-            n_worse += 1
-        if n_worse > config.patience:
-            break
-    member.load_state_dict(best_state)
-    return _checked(member)
 
 
-def _initial(fold: _Fold, config: TrainConfig, generator: torch.Generator) -> Controller:
-    """A network that predicts each model's mean quality, whatever the prompt."""
-    shape = ControllerConfig(fold.rows.shape[1], fold.quality.shape[1], config.n_hidden, config.dropout)
-    member = Controller(shape)
-    seen = np.isfinite(fold.quality)
-    mean = (np.where(seen, fold.quality, 0.0).sum(axis=0) + 0.5) / (seen.sum(axis=0) + 1.0)
-    with torch.no_grad():
-        member.embed.weight.normal_(std=0.05, generator=generator)
-        member.embed.weight[:, : shape.n_models].zero_()
-        member.output.weight.normal_(std=config.n_hidden**-0.5, generator=generator)
-        member.output.bias.copy_(torch.from_numpy(np.log(mean / (1.0 - mean))))
-    return member
+def _final_ridges(rows: csr_array, scores: Floats, config: TrainConfig) -> Singles:
+    everyone = np.ones((rows.shape[0], 1), dtype=np.bool_)
+    return np.stack([ridge(rows, scores, kept=everyone, penalty=penalty)[0] for penalty in config.penalties])
 
 
-def _run_epoch(
-    member: Controller,
-    optimizer: torch.optim.Optimizer,
-    fold: _Fold,
-    batch_size: int,
-    generator: torch.Generator,
-) -> float:
-    learned = np.flatnonzero(~fold.is_held_out)
-    order = learned[torch.randperm(len(learned), generator=generator).numpy()]
-    member.train()
-    total = 0.0
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        loss = masked_bce(member(to_bags(fold.rows[batch])), _targets(fold.quality[batch]))
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-        optimizer.step()
-        total += loss.item() * len(batch)
-    member.eval()
-    return total / max(len(order), 1)
+def _between(lesson: Lesson) -> Floats:
+    """[M] standard deviation of a model's mean quality between neighbourhoods, or of one prompt's."""
+    away = lesson.withheld[:, lesson.n_random :]
+    if away.shape[1] < 2:
+        spread: Floats = np.sqrt(lesson.space.mean * (1.0 - lesson.space.mean))
+        return spread
+    means = np.stack([column_means(lesson.quality[inside]) for inside in away.T])
+    distance = (means - column_means(means)) ** 2
+    between: Floats = np.sqrt(np.nan_to_num(column_means(distance)))
+    return between
 
 
-def _loss(member: Controller, fold: _Fold, chosen: NDArray[np.bool_]) -> float:
-    logits = torch.from_numpy(_logits(member, fold.rows[np.flatnonzero(chosen)]))
-    return float(masked_bce(logits, _targets(fold.quality[chosen]).double()))
+def _sharpness(quality: Floats, truth: Floats) -> Floats:
+    """[2] intercept and slope of the logistic curve through what happened; 0 and 1 where little is known.
+
+    Source: Platt (1999), Probabilistic outputs for support vector machines.
+    """
+    seen = np.isfinite(truth)
+    clipped = np.clip(quality[seen], 1e-3, 1.0 - 1e-3)
+    logit, wanted = np.log(clipped / (1.0 - clipped)), truth[seen]
+
+    def loss(sharpness: Floats) -> float:
+        scaled = sharpness[0] + sharpness[1] * logit
+        fit = np.sum(np.logaddexp(0.0, scaled) - wanted * scaled)
+        return float(fit + 10.0 * (sharpness[0] ** 2 + (sharpness[1] - 1.0) ** 2))
+
+    found = minimize(loss, np.array([0.0, 1.0]), bounds=[(-1.0, 1.0), (0.2, 3.0)], method="L-BFGS-B")
+    return np.asarray(found.x, dtype=np.float64)
 
 
-def _logits(member: Controller, rows: csr_array) -> Floats:
-    with torch.inference_mode():
-        logits: Floats = member(to_bags(rows)).double().numpy()
-    return logits
-
-
-def _targets(quality: Floats) -> Tensor:
-    return torch.from_numpy(quality).float()
-
-
-def _copy(member: Controller) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in member.state_dict().items()}
-
-
-def _checked(member: Controller) -> Controller:
-    for name, value in member.state_dict().items():
-        if not bool(torch.isfinite(value).all()):
-            raise RoutingError(
-                f"the controller's weights {name} are not finite after training; lower learning_rate"
-            )
-    return member
-
-
-def _held_out(groups: NDArray[np.int64], config: TrainConfig, seed: int) -> Iterator[NDArray[np.bool_]]:
-    """[N] for each member, the prompts it is kept from: none where that would leave it nothing."""
-    part = parts_by_group(groups, config.n_parts, seed=seed)
-    for number in range(config.n_members):
-        is_held_out = part == number % config.n_parts
-        yield np.zeros_like(is_held_out) if is_held_out.all() else is_held_out
-
-
-def _temperatures(logits: Floats, quality: Floats) -> Floats:
-    """[M] what divides a model's logits for the least cross-entropy on held-out prompts."""
-    return np.array([_temperature(logits[:, i], quality[:, i]) for i in range(quality.shape[1])])
-
-
-def _temperature(logits: Floats, quality: Floats) -> float:
-    seen = np.isfinite(logits) & np.isfinite(quality)
-    if not seen.any():
-        return 1.0
-
-    def loss(log_temperature: float) -> float:
-        scaled = logits[seen] / np.exp(log_temperature)
-        return float(np.mean(np.logaddexp(0.0, scaled) - quality[seen] * scaled))
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded").x))
-
-
-def _nobody(epoch: Epoch) -> None:
-    """Watches nothing."""
-
-
-@contextmanager
-def _reproducibly(seed: int) -> Iterator[None]:
-    """One thread, so that sums are added in one order, and torch's own draws (dropout) from `seed`."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(before)
+def _sample(n_prompts: int, most: int, seed: int) -> NDArray[np.int64]:
+    """Positions of at most so many prompts, in their order."""
+    if n_prompts <= most:
+        return np.arange(n_prompts)
+    return np.sort(np.random.default_rng(seed).permutation(n_prompts)[:most])
