@@ -258,12 +258,15 @@ from workbench.routing import checkpoint
 
 path = Path(sys.argv[1])
 routers = [checkpoint.load(path.parent / name) for name in ("old", "new")]
+started_s = time.monotonic()
+checkpoint.save(routers[0], path)
+save_s = time.monotonic() - started_s
 for _ in range(30):
     child = os.fork()
     while child == 0:
         for router in routers:
             checkpoint.save(router, path)
-    time.sleep(random.random() * 0.05)
+    time.sleep(random.random() * 4 * save_s)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     print(checkpoint.load(path).name)
