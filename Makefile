@@ -1,6 +1,8 @@
 # `make demo` shows what the workbench does; `make test` proves that it works. Both install what they need.
 PYTHON ?= python3
 RUN := .venv/bin
+# Where no bytecode is kept, each of the hundreds of processes of the tests compiles all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test lint types unit core notebooks peers lock clean
 
