@@ -90,6 +90,36 @@ def train(
     _run(session.train_in_terminal(spec))
 
 
+@app.command("evaluate-routers")
+def evaluate_routers(
+    table: Annotated[Path, typer.Argument(help="recorded outcomes, such as outcomes.parquet")],
+    folds: Annotated[
+        str | None, typer.Option(help="the column with the folds; by default five are made")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON and nothing else")] = False,
+    embedding: Annotated[
+        str | None, typer.Option(help="minilm, or the provider/model of stored vectors; by default n-grams")
+    ] = None,
+    routers: Annotated[str | None, typer.Option(help="only these, such as knn,controller")] = None,
+    margin: Annotated[
+        float, typer.Option(help="points that an honest operating point may lose on the training folds")
+    ] = 0.0,
+    seed: int = 0,
+) -> None:
+    """Compare all routers on a recorded outcome table, each on prompts that it was not fitted on."""
+    from workbench import evaluation_session
+
+    request = evaluation_session.EvaluationRequest(
+        table=table,
+        folds=folds,
+        embedding=embedding,
+        routers=tuple(name.strip() for name in (routers or "").split(",") if name.strip()),
+        margin_points=margin,
+        seed=seed,
+    )
+    evaluation_session.evaluate_routers(request, as_json=as_json)
+
+
 @app.command()
 def sync(folder: Annotated[Path, typer.Argument(help="a run's folder, such as runs/compare-models")]) -> None:
     """Send a finished run to MLflow that could not be sent when it ended."""

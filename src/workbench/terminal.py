@@ -25,26 +25,32 @@ from rich.text import Text
 
 from workbench.experiment import result_table as result_rows
 from workbench.experiment.progress import Observer, Progress
-from workbench.experiment.wording import ABSENT, count, percent, printable, seconds, usd
+from workbench.experiment.wording import ABSENT, count, percent, points, printable, seconds, usd
 from workbench.stats.estimate import Estimate
 
 if TYPE_CHECKING:  # what is drawn is made elsewhere, by modules that take seconds to import
     from workbench.datasets import Dataset, Description
     from workbench.datasets.fetch import OnProgress
     from workbench.experiment.analyse import Analysis
-    from workbench.routing.evaluate import Leaderboard, Result
+    from workbench.routing.leaderboard import Leaderboard, Result
 
 _LEADERBOARD: "dict[str, Callable[[Result], str]]" = {
     "router": lambda result: result.router,
-    "quality": lambda result: percent(Estimate(result.quality, result.quality_low, result.quality_high)),
+    "quality": lambda result: percent(result.quality),
     "USD per 1,000 prompts": lambda result: usd(None if result.cost_usd is None else 1000 * result.cost_usd),
-    "APGR": lambda result: _interval(result.apgr, result.apgr_low, result.apgr_high),
+    "APGR": lambda result: _interval(result.apgr),
     "CPT50": lambda result: _share(result.cpt50),
     "CPT80": lambda result: _share(result.cpt80),
-    "AIQlog": lambda result: _number(result.aiqlog),
-    "saving at parity": lambda result: _share(result.saving),
+    "AIQlog": lambda result: _interval(result.aiqlog),
+    "over no information": lambda result: _interval(result.over_no_information, sign="+"),
+    "over the best kNN": lambda result: _interval(result.over_knn, sign="+"),
+    "saving at parity": lambda result: _change(result.saving, sign=""),
+    "honest change of quality": lambda result: _points(result.honest_quality_change),
+    "honest change of cost": lambda result: _change(result.honest_cost_change),
     "ECE": lambda result: _number(result.ece),
+    "Brier": lambda result: _number(result.brier),
     "fit": lambda result: seconds(result.fit_s),
+    "decide": lambda result: ABSENT if result.decide_ms is None else f"{result.decide_ms:.2f} ms",
 }
 _STYLE_OF_FINDING = {"better": "green", "worse": "red", "undecided": "default"}
 
@@ -251,10 +257,20 @@ def _share(value: float | None) -> str:
     return ABSENT if value is None else f"{100 * value:.0f} %"
 
 
-def _interval(value: float | None, low: float | None, high: float | None) -> str:
-    if value is None or low is None or high is None:
-        return _number(value)
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+def _interval(estimate: Estimate | None, *, sign: str = "") -> str:
+    if estimate is None:
+        return ABSENT
+    return f"{estimate.value:{sign}.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _points(change: Estimate | None) -> str:
+    return ABSENT if change is None else points(change)
+
+
+def _change(share: Estimate | None, *, sign: str = "+") -> str:
+    if share is None:
+        return ABSENT
+    return f"{100 * share.value:{sign}.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
 
 
 def _money(seen: Progress) -> str:

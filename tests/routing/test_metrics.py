@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
 from sklearn.metrics import brier_score_loss
 
 from workbench.errors import DataError, InsufficientDataError
@@ -12,10 +11,14 @@ from workbench.routing.metrics import (
     brier,
     calibration_error,
     cpt,
-    mean_with_interval,
     pair_curve,
-    pair_metrics,
 )
+from workbench.routing.resamples import Resamples, estimate, resamples
+
+
+def draws(n: int, *, n_resamples: int, seed: int = 0) -> Resamples:
+    return resamples(np.arange(n), n_resamples=n_resamples, seed=seed)
+
 
 STRONG = np.array([1.0, 1.0, 1.0, 0.0])
 WEAK = np.array([0.0, 1.0, 0.0, 1.0])
@@ -44,7 +47,7 @@ def test_equal_gains_are_exactly_random(n: int) -> None:
     constant = np.full(n, 0.3)
     assert apgr(constant, strong, weak) == pytest.approx(0.5, abs=1e-12)
     assert cpt(constant, strong, weak, recovered=0.8) == pytest.approx(0.8)
-    assert np.allclose(apgr_resampled(constant, strong, weak, n_resamples=20), 0.5)
+    assert np.allclose(apgr_resampled(constant, strong, weak, draws(n, n_resamples=20)), 0.5)
 
 
 def test_the_order_of_tied_prompts_does_not_matter() -> None:
@@ -109,7 +112,7 @@ def test_resampled_apgr_is_apgr_of_the_resample() -> None:
     gain, strong, weak = rng.integers(0, 5, 60).astype(float), np.ones(60), rng.random(60)
     drawn = np.random.default_rng(9).integers(0, 60, size=(8, 60))
     expected = [apgr(gain[row], strong[row], weak[row]) for row in drawn]
-    assert np.allclose(apgr_resampled(gain, strong, weak, n_resamples=8, seed=9), expected)
+    assert np.allclose(apgr_resampled(gain, strong, weak, draws(60, n_resamples=8, seed=9)), expected)
 
 
 def test_the_interval_of_apgr_covers_it_95_times_of_100() -> None:
@@ -118,20 +121,11 @@ def test_the_interval_of_apgr_covers_it_95_times_of_100() -> None:
     for seed in range(60):
         gain = rng.random(300)
         weak = (rng.random(300) > 0.6 * gain).astype(float)  # lost more often where gain is larger
-        found = pair_metrics(gain, np.ones(300), weak, n_resamples=300, seed=seed).apgr
+        resampled = apgr_resampled(gain, np.ones(300), weak, draws(300, n_resamples=300, seed=seed))
+        found = estimate(apgr(gain, np.ones(300), weak), resampled)
         # area of P(weak loses | gain > u) = .6 * (1 - (1 - f)^2) / 2, gap .3: integral gives 2/3
         n_covered += found.low <= 2 / 3 <= found.high
     assert n_covered >= 51  # 95 % coverage gives 57 +- 1.7; fewer than 51 has probability 0.001
-
-
-def test_the_interval_of_a_mean_is_scipys() -> None:
-    values = np.random.default_rng(5).random(400)
-    found = mean_with_interval(values, n_resamples=4_000)
-    reference = bootstrap(
-        (values,), np.mean, method="percentile", n_resamples=4_000, rng=1
-    ).confidence_interval
-    assert (found.low, found.high) == pytest.approx((reference.low, reference.high), abs=0.004)
-    assert found.value == values.mean()
 
 
 def test_brier_is_scikit_learns_and_skips_what_was_not_seen() -> None:

@@ -16,7 +16,9 @@ from workbench.experiment.run import run
 from workbench.experiment.spec import TrainingSpec, load_spec
 from workbench.routing import checkpoint
 from workbench.routing.base import Router
-from workbench.routing.evaluate import BASELINES, Contender, Leaderboard, cross_validate
+from workbench.routing.evaluate import BASELINES, cross_validate
+from workbench.routing.leaderboard import Leaderboard
+from workbench.routing.out_of_fold import Contender
 from workbench.routing.training_data import from_table
 from workbench.settings import Settings
 from workbench.storage import folder_inside, writable_folder, write_text
@@ -77,7 +79,7 @@ async def train(
         table=table,
         analysis=analysis,
         fitted_on_sha256=outcomes.digest(recorded),
-        notes=notes,
+        notes=(*board.notes, *notes),
     )
 
 

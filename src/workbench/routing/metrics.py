@@ -1,4 +1,4 @@
-"""How good a router's ranking and predictions are: APGR, CPT, calibration, quality and cost of its choices.
+"""How good a router's ranking and predictions are: APGR and CPT of a pair of models, and calibration.
 
 Strong/weak pair: prompts are ranked by predicted gain (strong minus weak), and the strong model is asked
 for the share f of them with the largest. Accuracy against f is the router's curve; prompts of equal gain
@@ -8,7 +8,6 @@ Source: Ong et al. (2024), RouteLLM, arXiv 2406.18665, section 3.
 Dimensions: N prompts, M models, G groups of equal gain, R resamples.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +15,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import DataError, InsufficientDataError
 from workbench.routing.forecast import Floats
-from workbench.stats.estimate import Estimate
-
-_RESAMPLES_A_TIME = 50  # so that [R, N] stays at some megabytes
+from workbench.routing.resamples import Resamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +24,6 @@ class PairCurve:
 
     strong_share: Floats
     quality: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class PairMetrics:
-    """A router between two models. `cpt50` and `cpt80` are shares of strong calls, in [0, 1].
-
-    `apgr` is the share of the gap between the models that is closed, on average over all shares of
-    strong calls: 0.5 for a random router, above 1 only where the weak model is right and the strong wrong.
-    """
-
-    apgr: Estimate
-    cpt50: float
-    cpt80: float
 
 
 def pair_curve(gain: Floats, strong: Floats, weak: Floats) -> PairCurve:
@@ -59,6 +43,9 @@ def pair_curve(gain: Floats, strong: Floats, weak: Floats) -> PairCurve:
 
 def apgr(gain: Floats, strong: Floats, weak: Floats) -> float:
     """Average performance gap recovered: (area under the curve - weak) / (strong - weak).
+
+    The share of the gap between the models that is closed, on average over all shares of strong calls: 0.5
+    for a random router, above 1 only where the weak model is right and the strong one wrong.
 
     >>> apgr(np.array([3.0, 2.0]), strong=np.array([1.0, 1.0]), weak=np.array([0.0, 1.0]))
     0.75
@@ -88,53 +75,16 @@ def cpt(gain: Floats, strong: Floats, weak: Floats, *, recovered: float) -> floa
     return float(curve.strong_share[end - 1] + part * (curve.strong_share[end] - curve.strong_share[end - 1]))
 
 
-def apgr_resampled(
-    gain: Floats, strong: Floats, weak: Floats, *, n_resamples: int = 1000, seed: int = 0
-) -> Floats:
-    """[R] APGR on prompts drawn with replacement; NaN for a draw without a gap.
+def apgr_resampled(gain: Floats, strong: Floats, weak: Floats, draws: Resamples) -> Floats:
+    """[R] APGR of each resample; NaN for one without a gap.
 
-    The draws follow from the seed and N alone: the difference of two routers' arrays is a paired bootstrap.
+    The difference of two routers' arrays for the same draws is a paired bootstrap.
     """
     _check(gain, strong, weak)
     order, starts = _tie_groups(gain)
     difference = (strong - weak)[order]
-    parts = [
-        _apgr_of_weights(weights[:, order], difference, starts)
-        for weights in _bootstrap_weights(len(gain), n_resamples, seed)
-    ]
+    parts = [_apgr_of_weights(weights[:, order], difference, starts) for weights in draws.weights()]
     return np.concatenate(parts)
-
-
-def pair_metrics(
-    gain: Floats, strong: Floats, weak: Floats, *, level: float = 0.95, n_resamples: int = 1000, seed: int = 0
-) -> PairMetrics:
-    """APGR with its percentile bootstrap interval over prompts, CPT(50 %) and CPT(80 %).
-
-    Raises:
-        DataError: see `pair_curve` and `apgr`.
-    """
-    value = apgr(gain, strong, weak)
-    low, high = _percentiles(apgr_resampled(gain, strong, weak, n_resamples=n_resamples, seed=seed), level)
-    return PairMetrics(
-        apgr=Estimate(value, low, high),
-        cpt50=cpt(gain, strong, weak, recovered=0.5),
-        cpt80=cpt(gain, strong, weak, recovered=0.8),
-    )
-
-
-def mean_with_interval(
-    values: Floats, *, level: float = 0.95, n_resamples: int = 1000, seed: int = 0
-) -> Estimate:
-    """The mean over prompts [N] and its percentile bootstrap interval.
-
-    Raises:
-        InsufficientDataError: no prompts.
-    """
-    if len(values) == 0:
-        raise InsufficientDataError("there are no prompts to take a mean over")
-    draws = [w @ values / len(values) for w in _bootstrap_weights(len(values), n_resamples, seed)]
-    low, high = _percentiles(np.concatenate(draws), level)
-    return Estimate(float(values.mean()), low, high)
 
 
 def brier(predicted: Floats, quality: Floats) -> float:
@@ -197,24 +147,6 @@ def _apgr_of_weights(weights: Floats, difference: Floats, starts: NDArray[np.int
     gap = risen[:, -1]
     ratios: Floats = np.divide(area, gap, out=np.full_like(gap, np.nan), where=gap > 0.0)
     return ratios
-
-
-def _bootstrap_weights(n: int, n_resamples: int, seed: int) -> Iterator[Floats]:
-    """[<= 50, N] at a time: how often each prompt is in a resample."""
-    rng = np.random.default_rng(seed)
-    for start in range(0, n_resamples, _RESAMPLES_A_TIME):
-        n_rows = min(_RESAMPLES_A_TIME, n_resamples - start)
-        drawn = rng.integers(0, n, size=(n_rows, n)) + n * np.arange(n_rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=n_rows * n).reshape(n_rows, n).astype(np.float64)
-
-
-def _percentiles(draws: Floats, level: float) -> tuple[float, float]:
-    draws = draws[np.isfinite(draws)]
-    if len(draws) == 0:
-        return float("nan"), float("nan")
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(draws, [tail, 1.0 - tail])
-    return float(low), float(high)
 
 
 def _seen_pairs(predicted: Floats, quality: Floats) -> tuple[Floats, Floats]:
