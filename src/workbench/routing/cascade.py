@@ -1,9 +1,9 @@
 """Routing and cascading as one policy: after each answer, stop or ask another model.
 
 The first models asked, the opening, are fixed for a cost weight. From then on the policy stops where no model
-is expected to raise the probability that the given answer is right by more than its cost weighs, and else asks
-the one for which the difference is largest. Given is the answer that is most likely right: one of the group
-whose members weigh most. `agreement` has the arithmetic, `cascade_training` the fit.
+is expected to raise the probability that the given answer is right by more than its cost weighs, and else
+asks the one for which the difference is largest. Given is the answer that is most likely right: one of the
+group whose members weigh most. `agreement` has the arithmetic, `cascade_training` the fit.
 
 Dimensions: N prompts, M models, K asked of them, W weights, D difficulties.
 """

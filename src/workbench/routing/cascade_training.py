@@ -33,7 +33,8 @@ from workbench.routing.neighbours import fit_knn
 from workbench.routing.skill_fit import fit_skills
 from workbench.routing.training_data import TrainingData, parts_by_group
 
-_K = 120
+_MAX_NEIGHBOURS, _NEIGHBOUR_SHARE = 500, 0.25
+"""Many neighbours: the answers say more than the prompt, of which a smooth guess is enough."""
 _N_PARTS = 5
 _N_TUNED_ON = 2_500
 """Training prompts on which openings are compared, so that the time stays bounded."""
@@ -65,7 +66,7 @@ def fit_cascade(
     openings, played = best_openings(table, weights, max_asked=max_asked)
     return Cascade(
         models=data.models,
-        prompt_model=fit_knn(data, k=_K),
+        prompt_model=fit_knn(data, k=_n_neighbours(data)),
         skills=skills,
         concord=table.concord,
         cost_ratio=table.cost_ratio,
@@ -200,11 +201,16 @@ def _withheld_logits(data: TrainingData, seed: int) -> Floats:
     quality = np.full(data.quality.shape, np.nan)
     for held_out in range(n_parts):
         rows = np.flatnonzero(part == held_out)
-        router = fit_knn(data.rows(np.flatnonzero(part != held_out)), k=_K)
+        others = data.rows(np.flatnonzero(part != held_out))
+        router = fit_knn(others, k=_n_neighbours(others))
         quality[rows] = router.forecast(
             [data.prompts[i] for i in rows], features=data.features.rows(rows)
         ).quality
     return prompt_logits(quality)
+
+
+def _n_neighbours(data: TrainingData) -> int:
+    return int(np.clip(_NEIGHBOUR_SHARE * len(data.prompts), 1, _MAX_NEIGHBOURS))
 
 
 def _some(table: Recorded, seed: int) -> Recorded:
