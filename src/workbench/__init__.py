@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from workbench.experiment.spec import load_spec, load_training_spec
     from workbench.experiment.training import train
     from workbench.publication import publish, publish_router
+    from workbench.tracking import load_router
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ _LATE = {
     "Client": "workbench.client",
     "connect": "workbench.client",
     "analyse": "workbench.experiment.analyse",
+    "load_router": "workbench.tracking",
     "load_spec": "workbench.experiment.spec",
     "load_training_spec": "workbench.experiment.spec",
     "publish": "workbench.publication",
@@ -47,6 +49,7 @@ __all__ = [
     "WorkbenchError",
     "analyse",
     "connect",
+    "load_router",
     "load_spec",
     "load_training_spec",
     "publish",

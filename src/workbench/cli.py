@@ -34,6 +34,8 @@ keys_app = typer.Typer(
     help="Keys of providers, in the system's keyring or an encrypted file.", no_args_is_help=True
 )
 app.add_typer(keys_app, name="keys")
+routers_app = typer.Typer(help="Trained routers that are registered in MLflow.", no_args_is_help=True)
+app.add_typer(routers_app, name="routers")
 
 SpecFile = Annotated[
     Path, typer.Argument(help="an experiment's YAML, such as experiments/compare_models.yaml")
@@ -254,6 +256,47 @@ def keys_remove(
 
     store = keys_session.named_store(keyring=keyring, file=file)
     keys_session.remove_key(provider, alias=alias, store=store)
+
+
+@routers_app.command("list")
+def routers_list(
+    name: Annotated[str | None, typer.Argument(help="only the versions of this one")] = None,
+) -> None:
+    """List the registered routers, their versions and aliases."""
+    from workbench import routers_session
+
+    routers_session.list_routers(name)
+
+
+@routers_app.command("alias")
+def routers_alias(
+    address: Annotated[str, typer.Argument(help="a version, such as router:fleet/3")],
+    alias: Annotated[str, typer.Argument(help="champion, challenger, or a name of your own")],
+) -> None:
+    """Give a version an alias, which another version may have had until now."""
+    from workbench import routers_session
+
+    routers_session.set_alias(address, alias)
+
+
+@routers_app.command("promote")
+def routers_promote(
+    name: Annotated[str, typer.Argument(help="the router, such as fleet")],
+    table: Annotated[
+        Path | None, typer.Option("--on", help="recorded outcomes of prompts that neither was fitted on")
+    ] = None,
+    min_gain: Annotated[
+        float, typer.Option(help="points that it must gain; negative: that a cheaper one may lose")
+    ] = 0.0,
+    untested: Annotated[bool, typer.Option("--untested", help="without a test")] = False,
+) -> None:
+    """Make the challenger the champion, if it does better on recorded outcomes."""
+    from workbench import routers_session
+
+    if untested == (table is not None):
+        raise ConfigError("give the outcomes to test the challenger --on, or --untested, and not both")
+    if not routers_session.promote(name, table=table, min_gain_points=min_gain):
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -60,7 +60,9 @@ def publish(run: Run | Training, *, settings: Settings | None = None, tell: Tell
 
 
 def publish_router(training: Training, *, settings: Settings | None = None, tell: Tell | None = None) -> str:
-    """Keep a trained router in MLflow as a model; returns the URI to load it from.
+    """Keep a trained router in MLflow, as the next version of its name; returns what `load_router` takes.
+
+    `workbench.load_router(address)` loads it.
 
     Raises:
         MissingExtraError: MLflow is not installed. TrackingError: the store did not take it.
@@ -73,14 +75,15 @@ def publish_router(training: Training, *, settings: Settings | None = None, tell
         metrics=_own_metrics(training),
         input_example=[prompt.text for prompt in training.leaderboard.scored.data.prompts[:2]],
     )
+    uri = tracking.store_uri(settings or Settings())
     logged = tracking.log_router(
         training.checkpoint,
         card,
-        uri=tracking.store_uri(settings or Settings()),
+        uri=uri,
         run=tracking.tracked(training.folder),
         tell=tell,
     )
-    return logged.model_uri
+    return tracking.register(logged, training.spec.name, uri=uri).address
 
 
 def spec_yaml(spec: ExperimentSpec | TrainingSpec) -> str:
@@ -163,14 +166,15 @@ def _command(run: Run | Training) -> str:
 
 
 def _training_parameters(training: Training) -> dict[str, str | int | float]:
-    spec = training.spec
+    spec, point = training.spec, training.point
     return {
         "question": spec.question,
         "fit_on": spec.fit_on.outcomes,
         "data_sha256": training.fitted_on_sha256[:16],
         "folds": spec.folds,
-        "cost_weight": spec.cost_weight,
-        "latency_weight": spec.latency_weight,
+        "cost_weight": spec.cost_weight if point is None else point.cost_weight,
+        "latency_weight": spec.latency_weight if point is None else point.latency_weight,
+        **({} if point is None else {"aim": str(spec.aim), "promised": str(point.promised)}),
         "seed": spec.seed,
         **{f"option.{name}": value for name, value in spec.options.items()},
     }

@@ -193,7 +193,7 @@ def _track_notebook(console: Console, output: Path, settings: Settings) -> None:
 def _keep_router(console: Console, trained: Training, settings: Settings) -> None:
     """Keep the router in MLflow as a model; what fails is a warning, for the checkpoint is there."""
     try:
-        console.print(f"model {publish_router(trained, settings=settings, tell=_tell(console))}")
+        console.print(f"registered as {publish_router(trained, settings=settings, tell=_tell(console))}")
     except TrackingError as exc:
         _print_warning(console, f"the router is not in MLflow: {exc}")
 

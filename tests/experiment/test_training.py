@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from workbench import outcomes
 from workbench.errors import ConfigError, StorageError
@@ -87,3 +88,41 @@ async def test_the_same_seed_gives_the_same_table(tmp_path: Path) -> None:
 async def test_what_cannot_be_trained_says_why(tmp_path: Path, changes, error, told) -> None:
     with pytest.raises(error, match=told):
         await trained(tmp_path, **changes)
+
+
+async def test_a_router_gets_the_weights_that_keep_the_aim(tmp_path: Path) -> None:
+    rows = table(400)
+    dear = rows["arm"] == "acme/poems"
+    rows = rows.assign(cost_usd=0.1 + 0.9 * dear, quality=rows["quality"].where(~dear, 1.0))
+    rows.to_parquet(tmp_path / "dear.parquet")
+    made = await trained(
+        tmp_path,
+        fit_on={"outcomes": "dear.parquet"},
+        aim="no worse than the best single model by more than 2 points",
+    )
+    assert made.point is not None
+    assert made.point.promised.usd_per_1000 is not None
+    assert made.point.promised.usd_per_1000.value == pytest.approx(550.0)
+    loaded = checkpoint.load(made.checkpoint)
+    ids = made.leaderboard.scored.data.model_ids
+    assert loaded.route(Prompt("new", "add two numbers 8"), ids).model_id == "replay/acme/sums"
+    assert loaded.route(Prompt("new", "write a poem 9"), ids).model_id == "replay/acme/poems"
+    assert "for the aim 'no worse than the best single model by more than 2 points'" in made.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"aim": "cheap"}, "is not understood"),
+        ({"aim": {"max_usd": 2}}, "an aim has no 'max_usd'"),
+        ({"aim": "as cheap as possible", "cost_weight": 1.0}, "either an `aim`"),
+    ],
+)
+async def test_an_aim_is_checked_with_the_spec(tmp_path: Path, changes: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        await trained(tmp_path, **changes)
+
+
+async def test_a_router_without_predictions_cannot_be_aimed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="kind 'random' makes no predictions"):
+        await trained(tmp_path, kind="random", options={}, aim="as cheap as possible")

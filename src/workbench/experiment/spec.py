@@ -14,12 +14,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
+    PlainSerializer,
     ValidationError,
     model_validator,
 )
 
 from workbench.errors import ConfigError, DataError
 from workbench.redaction import holds_secret, refuse_secrets
+from workbench.routing.aim import Aim, read_aim
 from workbench.storage import read_bytes, safe_name
 from workbench.types import Decoding
 
@@ -42,6 +45,13 @@ def _path(text: str) -> str:
     return text
 
 
+def _aim(written: object) -> Aim:
+    try:
+        return read_aim(written)
+    except ConfigError as exc:
+        raise ValueError(str(exc)) from exc
+
+
 FileName = Annotated[str, AfterValidator(_file_name)]
 """A name that can be a folder's, since a run's folder has it."""
 
@@ -54,6 +64,9 @@ CacheKind = Annotated[
     BeforeValidator(lambda value: "off" if value is False else value),
 ]
 """Where answers are looked for before they are paid for; no part of a run's fingerprint."""
+
+WrittenAim = Annotated[InstanceOf[Aim], BeforeValidator(_aim), PlainSerializer(str)]
+"""An aim in words, or as a mapping with the fields of `Aim`."""
 
 _Spec = TypeVar("_Spec", bound=BaseModel)
 
@@ -206,9 +219,16 @@ class TrainingSpec(_Strict):
     folds: str | Annotated[int, Field(ge=2, le=50)] = 5
     cost_weight: Annotated[float, Field(ge=0)] = 0.0
     latency_weight: Annotated[float, Field(ge=0)] = 0.0
+    aim: WrittenAim | None = Field(default=None, description="what the weights are chosen for")
     options: dict[str, Scalar] = Field(default_factory=dict)
     seed: int = 0
     file: Path = Field(default=Path("spec.yaml"), exclude=True, description="the YAML itself")
+
+    @model_validator(mode="after")
+    def _aim_or_weights(self) -> Self:
+        if self.aim is not None and (self.cost_weight or self.latency_weight):
+            raise ValueError("has either an `aim`, for which the weights are chosen, or weights")
+        return self
 
     @property
     def folder(self) -> Path:

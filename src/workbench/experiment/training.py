@@ -8,17 +8,21 @@ import numpy as np
 import pandas as pd
 
 from workbench import outcomes
-from workbench.errors import MissingExtraError
+from workbench.errors import ConfigError, MissingExtraError
 from workbench.experiment.analyse import Analysis, analyse, to_json
 from workbench.experiment.arms import fit_as_written, needed_experiments, read_table
 from workbench.experiment.progress import Observer
 from workbench.experiment.run import run
 from workbench.experiment.spec import TrainingSpec, load_spec
 from workbench.routing import checkpoint
+from workbench.routing.aim import Aim
 from workbench.routing.base import Router
 from workbench.routing.evaluate import BASELINES, cross_validate
 from workbench.routing.leaderboard import Leaderboard
+from workbench.routing.limits import Happened
+from workbench.routing.operating_point import OperatingPoint, operating_point
 from workbench.routing.out_of_fold import Contender
+from workbench.routing.policy import with_weights
 from workbench.routing.training_data import from_table
 from workbench.settings import Settings
 from workbench.storage import folder_inside, writable_folder, write_text
@@ -32,7 +36,9 @@ class Training:
     """A trained router, the file that it is saved in, and how it fared on prompts that it had not seen.
 
     `table` is the outcome table of those prompts, with the routers as its arms, and `analysis` compares
-    each of them with the best single model. `notes` says which contender could not be measured.
+    each of them with the best single model. `point` has the weights that were chosen for the spec's aim,
+    which the router has, and its line of the leaderboard has not; None: there is no aim. `notes` says that
+    too, and which contender could not be measured.
     """
 
     spec: TrainingSpec
@@ -43,6 +49,7 @@ class Training:
     table: pd.DataFrame
     analysis: Analysis
     fitted_on_sha256: str
+    point: OperatingPoint | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -61,10 +68,19 @@ async def train(
     for path in needed_experiments(spec):
         await run(load_spec(path), settings=settings, observer=observer)
     recorded = read_table(spec.fit_on, folder=spec.folder, settings=settings)
-    router = fit_as_written(spec, from_table(recorded), seed=spec.seed)
-    checkpoint.save(router, folder / "router.ckpt")
     contenders, notes = _contenders(spec)
+    router = fit_as_written(spec, from_table(recorded), seed=spec.seed)
     board = cross_validate(recorded, folds=spec.folds, contenders=contenders, seed=spec.seed)
+    point = None
+    if spec.aim is not None:
+        point = _aimed(board, spec.kind, spec.aim)
+        router = with_weights(router, point)
+        notes = (
+            *notes,
+            f"for the aim '{spec.aim}' the router has cost_weight {point.cost_weight:.4g} and "
+            f"latency_weight {point.latency_weight:.4g}, and is expected to have {point.promised}",
+        )
+    checkpoint.save(router, folder / "router.ckpt")
     table = decided(board)
     analysis = analyse(table, question=spec.question, control=_CONTROL)
     outcomes.write(table, folder / "outcomes.parquet")
@@ -79,6 +95,7 @@ async def train(
         table=table,
         analysis=analysis,
         fitted_on_sha256=outcomes.digest(recorded),
+        point=point,
         notes=(*board.notes, *notes),
     )
 
@@ -102,6 +119,21 @@ def decided(board: Leaderboard) -> pd.DataFrame:
         for said in board.predictions
     ]
     return outcomes.validate(pd.concat(parts, ignore_index=True))
+
+
+def _aimed(board: Leaderboard, kind: str, aim: Aim) -> OperatingPoint:
+    """The point of the contender of this kind that keeps the aim, by its predictions out of fold.
+
+    Raises:
+        ConfigError: it makes no predictions, or the aim is about what was not recorded.
+        RoutingError: no point is known to keep the aim.
+    """
+    said = next((said for said in board.predictions if said.kind == kind), None)
+    if said is None or np.isnan(said.forecast.quality).all():
+        raise ConfigError(f"a router of kind {kind!r} makes no predictions that could be weighed for an aim")
+    data = board.scored.data
+    complete = np.flatnonzero(np.isfinite(data.quality).all(axis=1))
+    return operating_point(said.forecast.rows(complete), Happened.of(data.rows(complete)), aim)
 
 
 def _contenders(spec: TrainingSpec) -> tuple[list[Contender], tuple[str, ...]]:

@@ -1,18 +1,19 @@
 """A router held to an aim and to constraints: of the candidates that may be asked, the best by the aim."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass, replace
 
 import numpy as np
 
 from workbench.errors import ConfigError
 from workbench.features import PromptFeatures
 from workbench.routing.aim import Aim
+from workbench.routing.base import Router
 from workbench.routing.constraints import ANY_TIME, Constraints, Now
 from workbench.routing.decide import Predictor, decide, distinct
 from workbench.routing.forecast import Forecast, KnownModels
 from workbench.routing.limits import Happened
-from workbench.routing.operating_point import Promise, operating_point
+from workbench.routing.operating_point import OperatingPoint, Promise, operating_point
 from workbench.types import Decision, Prompt
 
 
@@ -51,6 +52,18 @@ class Policy:
         """
         names = distinct(candidates, self.name)
         return decide(self, prompt, self.constraints.possible(prompt, names, now))
+
+
+def with_weights(router: Router, point: OperatingPoint) -> Router:
+    """The same router with the weights of `point`, which is what a checkpoint can keep of a policy.
+
+    Raises:
+        ConfigError: the router has no weights.
+    """
+    if not (isinstance(router, Predictor) and is_dataclass(router) and not isinstance(router, type)):
+        raise ConfigError(f"router {router.name} makes no predictions that could be weighed for an aim")
+    weighed: Router = replace(router, cost_weight=point.cost_weight, latency_weight=point.latency_weight)
+    return weighed
 
 
 def policy_for(

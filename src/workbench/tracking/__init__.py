@@ -20,23 +20,45 @@ except ModuleNotFoundError as exc:
     raise MissingExtraError("tracking", "tracking with MLflow") from exc
 
 from workbench.tracking.record import RunRecord
+from workbench.tracking.registered import (
+    CHALLENGER,
+    CHAMPION,
+    LoadedRouter,
+    RouterVersion,
+    load_router,
+    promote,
+    register,
+    set_alias,
+    told,
+    versions,
+)
 from workbench.tracking.router_model import LoggedRouter, ModelCard, log_router
 from workbench.tracking.runs import TrackedRun, add_artifact, is_pending, log_experiment, sync, tracked
 from workbench.tracking.server import open_ui, ui_command
 from workbench.tracking.store import store_uri
 
 __all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "LoadedRouter",
     "LoggedRouter",
     "ModelCard",
+    "RouterVersion",
     "RunRecord",
     "TrackedRun",
     "add_artifact",
     "is_pending",
+    "load_router",
     "log_experiment",
     "log_router",
     "open_ui",
+    "promote",
+    "register",
+    "set_alias",
     "store_uri",
     "sync",
+    "told",
     "tracked",
     "ui_command",
+    "versions",
 ]

@@ -96,7 +96,7 @@ def log_router(
     refuse_secrets({"name": card.name}, what="tracked")
     with tempfile.TemporaryDirectory(prefix="router-") as folder:
         saved = _save(router, Path(folder), card)
-        content = saved / "data" / "router" / _CHECKPOINT
+        content, _ = content_of(saved)
         texts = checked_params(
             {"router": name, **card.params, _SHA256: hashlib.sha256(content.read_bytes()).hexdigest()}
         )
@@ -145,6 +145,12 @@ def _load_pyfunc(data_path: str) -> RoutedTable:
     folder = Path(data_path)
     candidates = json.loads(read_bytes(folder / _CANDIDATES, purpose="candidates of a router"))
     return RoutedTable(checkpoint.load(folder / _CHECKPOINT), candidates)
+
+
+def content_of(saved: Path) -> tuple[Path, Path]:
+    """The checkpoint and the candidates in the folder of an MLflow model that `log_router` made."""
+    content = saved / "data" / "router"
+    return content / _CHECKPOINT, content / _CANDIDATES
 
 
 def _known_model(client: MlflowClient, experiment_id: str, sha256: str) -> LoggedModel | None:

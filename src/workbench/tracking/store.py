@@ -55,11 +55,11 @@ def artifact_root(uri: str) -> str | None:
 
 
 @contextmanager
-def connected(uri: str, *, tell: Tell | None = None) -> Iterator[MlflowClient]:
+def connected(uri: str, *, tell: Tell | None = None, action: str = "take the run") -> Iterator[MlflowClient]:
     """A client of the store at `uri`, which is made first where it is a SQLite file that is not there.
 
-    `tell` is given a line when something takes long. A store that does not answer is an error after
-    at most ten seconds.
+    `tell` is given a line when something takes long; `action` is what an error says was not done. A store
+    that does not answer is an error after at most ten seconds.
 
     Raises:
         TrackingError: the store is not there, refuses, hangs, or fails.
@@ -71,7 +71,7 @@ def connected(uri: str, *, tell: Tell | None = None) -> Iterator[MlflowClient]:
             yield MlflowClient(tracking_uri=uri, registry_uri=uri)
     except (MlflowException, OSError, sqlite3.Error) as exc:
         reason = " ".join(str(exc).replace(uri, shown).split())[:300]
-        raise TrackingError(f"the tracking store {shown} did not take the run: {reason}") from exc
+        raise TrackingError(f"the tracking store {shown} did not {action}: {reason}") from exc
 
 
 def prepare(uri: str, *, tell: Tell | None = None) -> None:

@@ -1,0 +1,296 @@
+"""Registered routers in the real MLflow store: versions, aliases, promotion, loading, and what is refused."""
+
+import pickle
+import shutil
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench import outcomes
+from workbench.errors import CheckpointError, ConfigError, DataError, RoutingError, TrackingError
+from workbench.routing.baselines import BestSingle, Fixed
+from workbench.routing.contest import contest
+from workbench.routing.forecast import KnownModels
+from workbench.routing.training_data import from_table
+from workbench.stats.promotion import promotion
+from workbench.types import Prompt
+
+tracking = pytest.importorskip("workbench.tracking", reason="the extra 'tracking' is not installed")
+from workbench import routers_session  # noqa: E402 - needs mlflow
+from workbench.tracking.store import connected  # noqa: E402
+
+MODELS = ("sim/a", "sim/b")
+BETTER, WORSE = promotion(np.full(200, 0.5)), promotion(np.full(200, -0.5))
+
+
+@pytest.fixture
+def empty(fresh_store: Path, tmp_path: Path) -> str:
+    shutil.copy(fresh_store, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="module")
+def filled(fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two versions of the router `fleet`, and one of `other`."""
+    path = tmp_path_factory.mktemp("filled") / "mlflow.db"
+    shutil.copy(fresh_store, path)
+    for model_id, name in (("sim/a", "fleet"), ("sim/b", "fleet"), ("sim/b", "other")):
+        registered(f"sqlite:///{path}", model_id, name)
+    return path
+
+
+@pytest.fixture
+def uri(filled: Path) -> str:
+    """The store itself, for tests that change nothing in it."""
+    return f"sqlite:///{filled}"
+
+
+@pytest.fixture
+def own(filled: Path, tmp_path: Path) -> str:
+    """A copy of the database, to be changed; the artifacts are where they were."""
+    with closing(sqlite3.connect(filled)) as source, closing(sqlite3.connect(tmp_path / "mlflow.db")) as copy:
+        source.backup(copy)
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture
+def artifact(uri: str, tmp_path: Path) -> Iterator[Path]:
+    """The folder that fleet/1 is loaded from, which is as it was after the test."""
+    folder = saved_folder(uri, tracking.versions("fleet", uri=uri)[1])
+    shutil.copytree(folder, tmp_path / "before")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(tmp_path / "before", folder)
+
+
+def registered(uri: str, model_id: str = "sim/a", name: str = "fleet") -> Any:
+    card = tracking.ModelCard("routers", {}, {}, ["2 + 2?"], candidates=MODELS)
+    return tracking.register(tracking.log_router(Fixed(model_id), card, uri=uri), name, uri=uri)
+
+
+def saved_folder(uri: str, version: Any) -> Path:
+    """Where the store keeps what a version is loaded from."""
+    with connected(uri) as client:
+        location = str(client.get_logged_model(version.model_id).artifact_location)
+    return Path(location.removeprefix("file://")) / "data" / "router"
+
+
+def test_the_first_version_is_the_champion_and_the_next_its_challenger(uri: str) -> None:
+    second, first = tracking.versions("fleet", uri=uri)
+    assert (first.version, first.aliases, first.router) == (1, ("champion",), "fixed(sim/a)")
+    assert (second.version, second.aliases) == (2, ("challenger",))
+    assert tracking.versions(uri=uri)[:2] == [second, first]
+
+
+def test_the_same_model_is_registered_once(own: str) -> None:
+    first = tracking.versions("fleet", uri=own)[1]
+    assert registered(own) == first
+    assert registered(own, name="other").version == 2
+
+
+@pytest.mark.parametrize("address", ["router:fleet@champion", "fleet@champion", "fleet", "router:fleet/1"])
+def test_a_router_is_loaded_by_one_line(uri: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKBENCH_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "False")
+    import workbench
+
+    loaded = workbench.load_router(address)
+    assert loaded.version.address == "router:fleet/1"
+    assert loaded.router.route(Prompt("p", "2 + 2?"), loaded.candidates).model_id == "sim/a"
+
+
+def test_a_learned_router_comes_back_with_its_numbers(own: str) -> None:
+    router = BestSingle(
+        KnownModels(MODELS, np.array([0.5, 0.7]), np.array([1.0, 2.0]), np.array([np.nan, 1.0]))
+    )
+    logged = tracking.log_router(router, tracking.ModelCard("routers", {}, {}, ["Hi"]), uri=own)
+    loaded = tracking.load_router(tracking.register(logged, "means", uri=own).address, uri=own)
+    assert loaded.candidates == MODELS
+    assert loaded.router.models.cost_usd.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("router:nobody@champion", "there is no router 'nobody'; those registered are: fleet, other"),
+        (
+            "router:fleet@next",
+            "router 'fleet' has no alias 'next'; its versions are: 2 @challenger, 1 @champion",
+        ),
+        ("router:fleet/7", "router 'fleet' has no version 7; its versions are: 2 @challenger, 1 @champion"),
+        ("models:/fleet@champion", "is no address of a router; write router:NAME@ALIAS"),
+        ("", "is no address of a router"),
+    ],
+)
+def test_what_is_not_registered_is_named_with_what_is(uri: str, address: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        tracking.load_router(address, uri=uri)
+
+
+def test_an_empty_registry_says_how_to_fill_it(empty: str) -> None:
+    with pytest.raises(ConfigError, match="those registered are: none yet; workbench train registers one"):
+        tracking.load_router("fleet", uri=empty)
+    assert tracking.versions(uri=empty) == []
+    with pytest.raises(ConfigError, match="there is no router 'x'"):
+        tracking.versions("x", uri=empty)
+
+
+def test_a_store_that_is_not_there_is_told_without_its_password() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(TrackingError, match="did not answer for its routers") as caught:
+        tracking.load_router("fleet", uri=f"http://me:canary@127.0.0.1:{port}")
+    assert "canary" not in str(caught.value)
+
+
+class Poison:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.marker,)
+
+
+@pytest.mark.parametrize("content", ["pickle", "cut", "other"])
+def test_a_changed_checkpoint_is_refused_and_nothing_runs(
+    uri: str, artifact: Path, tmp_path: Path, content: str
+) -> None:
+    path = artifact / "router.ckpt"
+    changed = {
+        "pickle": pickle.dumps(Poison(tmp_path / "ran")),
+        "cut": path.read_bytes()[:-1],
+        "other": (saved_folder(uri, tracking.versions("other", uri=uri)[0]) / "router.ckpt").read_bytes(),
+    }
+    path.write_bytes(changed[content])
+    with pytest.raises(CheckpointError, match=r"fleet/1 was not loaded: .*not the one that was registered"):
+        tracking.load_router("fleet", uri=uri)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[", "7", "{"])
+def test_damaged_candidates_are_refused(uri: str, artifact: Path, text: str) -> None:
+    (artifact / "candidates.json").write_text(text)
+    with pytest.raises(CheckpointError, match="router:fleet/1 was not loaded"):
+        tracking.load_router("fleet", uri=uri)
+
+
+def test_a_missing_artifact_is_refused(uri: str, artifact: Path) -> None:
+    shutil.rmtree(artifact)
+    with pytest.raises(CheckpointError, match=r"router:fleet/1 was not loaded: .*no file"):
+        tracking.load_router("fleet", uri=uri)
+
+
+def test_a_model_that_is_not_ours_is_not_loaded(own: str, tmp_path: Path) -> None:
+    (tmp_path / "foreign").mkdir()
+    with connected(own) as client:
+        client.create_registered_model("foreign")
+        made = client.create_model_version("foreign", str(tmp_path / "foreign"))
+        client.set_registered_model_alias("foreign", "champion", str(made.version))
+    with pytest.raises(CheckpointError, match="not registered by the workbench, and loading it could run"):
+        tracking.load_router("foreign", uri=own)
+
+
+def test_a_promoted_challenger_is_the_champion_and_keeps_its_verdict(own: str) -> None:
+    promoted = tracking.promote("fleet", BETTER, uri=own)
+    assert (promoted.version, promoted.aliases) == (2, ("champion",))
+    assert promoted.promotion.startswith("promote: +50.00 points [")
+    assert tracking.load_router("fleet", uri=own).version == promoted
+    with pytest.raises(ConfigError, match="has no alias 'challenger'; its versions are: 2 @champion, 1"):
+        tracking.promote("fleet", BETTER, uri=own)
+
+
+def test_a_challenger_that_is_not_better_is_not_promoted(uri: str) -> None:
+    with pytest.raises(RoutingError, match="was not promoted: keep: -50"):
+        tracking.promote("fleet", WORSE, uri=uri)
+    assert tracking.load_router("fleet", uri=uri).version.version == 1
+
+
+def test_an_alias_moves_from_one_version_to_another(own: str) -> None:
+    tracking.set_alias("fleet/1", "stable", uri=own)
+    assert tracking.set_alias("fleet/2", "stable", uri=own).aliases == ("challenger", "stable")
+    assert tracking.versions("fleet", uri=own)[1].aliases == ("champion",)
+
+
+@pytest.mark.parametrize("alias", ["v2", "latest", "two words", ""])
+def test_an_alias_that_mlflow_keeps_for_itself_is_refused(uri: str, alias: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be an alias"):
+        tracking.set_alias("fleet", alias, uri=uri)
+
+
+@pytest.mark.parametrize("name", ["a/b", "", "sk-canary1234567890abcdef"])
+def test_a_name_that_cannot_be_a_routers_is_refused(uri: str, name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        registered(uri, name=name)
+    assert "canary1234567890abcdef" not in str(caught.value)
+
+
+def recorded(n: int = 300) -> pd.DataFrame:
+    """The second model is right four times of five, the first one time of five."""
+    return outcomes.validate(
+        pd.DataFrame(
+            {
+                "prompt_id": f"p{i}",
+                "prompt": f"task {i}",
+                "arm": model,
+                "provider": "sim",
+                "model": model[4:],
+                "quality": float((i % 5 == 0) == (model == "sim/a")),
+            }
+            for i in range(n)
+            for model in MODELS
+        )
+    )
+
+
+def test_a_contest_compares_what_the_chosen_models_did() -> None:
+    data = from_table(recorded())
+    verdict = contest(Fixed("sim/b"), Fixed("sim/a"), data)
+    assert (verdict.verdict, verdict.n) == ("promote", 300)
+    assert verdict.gain.value == pytest.approx(0.6)
+    assert contest(Fixed("sim/a"), Fixed("sim/b"), data).verdict == "keep"
+    assert contest(Fixed("sim/a"), Fixed("sim/a"), data, min_gain=-0.9).verdict == "promote"
+
+
+def test_a_contest_needs_the_models_and_their_quality() -> None:
+    data = from_table(recorded())
+    with pytest.raises(DataError, match="none of the candidates"):
+        contest(Fixed("x/y"), Fixed("sim/a"), data, candidates=(["x/y"], MODELS))
+    holed = from_table(recorded().drop(index=1))
+    with pytest.raises(DataError, match="sim/b for prompt 'p0', which has no quality"):
+        contest(Fixed("sim/b"), Fixed("sim/a"), holed)
+
+
+def test_the_terminal_lists_and_promotes_by_the_outcomes_it_is_given(
+    own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORKBENCH_TRACKING_URI", own)
+    monkeypatch.setenv("COLUMNS", "200")
+    outcomes.write(recorded(), tmp_path / "table.parquet")
+    assert not routers_session.promote("fleet", table=tmp_path / "table.parquet", min_gain_points=90.0)
+    assert "fleet: keep: +60.00 points [" in capsys.readouterr().out
+    assert routers_session.promote("fleet", table=tmp_path / "table.parquet", min_gain_points=0.0)
+    assert "router:fleet/2 is now @champion" in capsys.readouterr().out
+    routers_session.set_alias("fleet/1", "former")
+    routers_session.list_routers()
+    printed = capsys.readouterr().out
+    lines = [line.split() for line in printed.splitlines() if line.startswith(" fleet")]
+    assert [line[1:4] for line in lines] == [
+        ["2", "@champion", "fixed(sim/b)"],
+        ["1", "@former", "fixed(sim/a)"],
+    ]
+    assert printed.count("promote: +60.00 points") == 1
+
+
+def test_an_empty_registry_is_said_to_be_empty(
+    empty: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORKBENCH_TRACKING_URI", empty)
+    routers_session.list_routers()
+    assert "no router is registered" in capsys.readouterr().out
