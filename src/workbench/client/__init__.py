@@ -2,7 +2,7 @@
 
 | question | module |
 |---|---|
-| which models and accounts there are | `client`, `accounts` |
+| which models and accounts there are | `client`, `connection`, `accounts` |
 | where keys are | `key_sources`, `key_ring`, `key_file` |
 | how many calls at once, and how fast | `limits`, `slots`, `rate` |
 | what becomes of one call | `call`: its candidates; `visit`: one candidate; `request`: one request |
@@ -41,7 +41,8 @@ Money. The most that a request can cost is reserved before it is sent. An answer
 from workbench.client.accounts import Account, accounts_of
 from workbench.client.breaker import Breaker
 from workbench.client.channel import ChannelKey
-from workbench.client.client import DECODING, Client, connect
+from workbench.client.client import DECODING, Client
+from workbench.client.connection import connect
 from workbench.client.events import Event, Observer, configure_events, configure_spans
 from workbench.client.ledger import Ledger, Totals
 from workbench.client.limits import Limits

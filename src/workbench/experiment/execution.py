@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
@@ -20,6 +20,7 @@ from workbench.errors import BudgetError, ProviderError, StorageError, Workbench
 from workbench.experiment.batch_delivery import BatchDelivery, Pace
 from workbench.experiment.connection import connected
 from workbench.experiment.journal import Journal, JournalContent, Key
+from workbench.experiment.outcome_row import answered, failed
 from workbench.experiment.plan import Call, Plan
 from workbench.experiment.progress import Observer, Progress
 from workbench.experiment.running import RunningComparisons
@@ -160,9 +161,9 @@ class Execution:
         def finished(call: Call, result: Result, price_date: date | None) -> None:
             decision = call.arm.decide(call.prompt)
             if isinstance(result, Completion):
-                outcome = self._answered(call, decision, result)
+                outcome = answered(self._plan, call, decision, result)
             else:
-                outcome = self._failed(call, decision, result)
+                outcome = failed(self._plan, call, decision, result)
             dated = None if price_date is None else price_date.isoformat()
             # The hours that a batch lay somewhere say nothing of how fast its model is.
             self._take(call, replace(outcome, latency_s=None, price_date=dated), journal)
@@ -186,45 +187,9 @@ class Execution:
                 fallbacks=call.arm.fallbacks,
             )
         except ProviderError as exc:
-            return self._failed(call, decision, exc)
+            return failed(self._plan, call, decision, exc)
         self._n_cached += completion.is_cached
-        return self._answered(call, decision, completion)
-
-    def _answered(self, call: Call, decision: Decision, completion: Completion) -> Outcome:
-        return Outcome(
-            **self._identity(call, decision, f"{completion.provider}/{completion.model}"),
-            response=completion.text,
-            quality=self._plan.score(completion, call),
-            cost_usd=(completion.cost_usd or None) if completion.is_cached else completion.cost_usd,
-            # 0.0: a replay of a table that has no latencies; from a cache, it is not the model's.
-            latency_s=None if completion.is_cached else completion.latency_s or None,
-            input_tokens=completion.usage.input_tokens,
-            output_tokens=completion.usage.output_tokens,
-        )
-
-    def _failed(self, call: Call, decision: Decision, error: ProviderError) -> Outcome:
-        return Outcome(
-            **self._identity(call, decision, f"{error.provider}/{error.model}"),
-            cost_usd=error.cost_usd,
-            error=type(error).__name__,
-        )
-
-    def _identity(self, call: Call, decision: Decision, model_id: str) -> dict[str, Any]:
-        provider, _, model = model_id.partition("/")
-        # The answer of a fallback is no draw of the router: its probability is that of another model.
-        is_the_choice = call.arm.is_routed and model_id == decision.model_id
-        return {
-            "prompt_id": call.prompt.prompt_id,
-            "prompt": call.prompt.text,
-            "task": call.prompt.task,
-            "cluster": call.prompt.cluster,
-            "arm": call.arm.name,
-            "repeat": call.repeat,
-            "model": model,
-            "provider": provider,
-            "propensity": decision.propensity if is_the_choice else None,
-            "price_date": self._plan.price_date(model_id),
-        }
+        return answered(self._plan, call, decision, completion)
 
     def table(self) -> pd.DataFrame:
         """The outcomes in the order of the plan, however the calls came back."""
