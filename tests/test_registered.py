@@ -202,6 +202,8 @@ def test_a_promoted_challenger_is_the_champion_and_keeps_its_verdict(own: str) -
     assert (promoted.version, promoted.aliases) == (2, ("champion",))
     assert promoted.promotion.startswith("promote: +50.00 points [")
     assert tracking.load_router("fleet", uri=own).version == promoted
+    with connected(own) as client:
+        assert client.get_model_version("fleet", "2").description == f"fixed(sim/b); {promoted.promotion}"
     with pytest.raises(ConfigError, match="has no alias 'challenger'; its versions are: 2 @champion, 1"):
         tracking.promote("fleet", BETTER, uri=own)
 

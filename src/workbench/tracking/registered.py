@@ -98,12 +98,13 @@ def register(logged: LoggedRouter, name: str, *, uri: str) -> RouterVersion:
     refuse_secrets({"name": safe_name(name, what="router")}, what="registered")
     with _registry(uri) as client:
         with suppress(MlflowException):  # it is there already, perhaps since this moment
-            client.create_registered_model(name, tags={"workbench.kind": "router"})
+            client.create_registered_model(name, {"workbench.kind": "router"}, _how_to_load(name))
         for known in _versions(client, name):
             if known.model_id == logged.model_id:
                 return known
+        tags = _tags(client, logged)
         made = client.create_model_version(
-            name, _source(client, logged, uri), run_id=logged.run_id, tags=_tags(client, logged)
+            name, _source(client, logged, uri), run_id=logged.run_id, tags=tags, description=tags[_ROUTER]
         )
         alias = CHALLENGER if CHAMPION in _aliases(client, name) else CHAMPION
         client.set_registered_model_alias(name, alias, str(made.version))
@@ -155,10 +156,12 @@ def promote(name: str, verdict: Promotion | None = None, *, uri: str) -> RouterV
         raise RoutingError(f"the challenger of {name!r} was not promoted: {said}")
     with _registry(uri) as client:
         found = _found(client, f"{name}@{CHALLENGER}")
-        client.set_model_version_tag(name, str(found.version), _PROMOTION, said)
-        client.set_registered_model_alias(name, CHAMPION, str(found.version))
+        number = str(found.version)
+        client.set_model_version_tag(name, number, _PROMOTION, said)
+        client.update_model_version(name, number, f"{found.tags.get(_ROUTER, '')}; {said}")
+        client.set_registered_model_alias(name, CHAMPION, number)
         client.delete_registered_model_alias(name, CHALLENGER)
-        return _read(client.get_model_version(name, str(found.version)))
+        return _read(client.get_model_version(name, number))
 
 
 def told(verdict: Promotion) -> str:
@@ -228,6 +231,10 @@ def _read(found: ModelVersion, aliases: list[str] | None = None) -> RouterVersio
         run_id=str(found.run_id or ""),
         promotion=found.tags.get(_PROMOTION, ""),
     )
+
+
+def _how_to_load(name: str) -> str:
+    return f'Says which model a prompt should go to: `workbench.load_router("router:{name}@{CHAMPION}")`.'
 
 
 def _source(client: MlflowClient, logged: LoggedRouter, uri: str) -> str:
