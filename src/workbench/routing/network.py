@@ -21,12 +21,12 @@ from workbench.routing.lesson import Lesson
 class NetworkConfig:
     """A network's shape and how it is fitted; the defaults were chosen on inner splits of training folds."""
 
-    n_hidden: int = 64
-    dropout: float = 0.3
-    input_dropout: float = 0.1
-    learning_rate: float = 2e-3
+    n_hidden: int = 32
+    dropout: float = 0.5
+    input_dropout: float = 0.5
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-2
-    max_epochs: int = 40
+    max_epochs: int = 60
     patience: int = 3
 
     def __post_init__(self) -> None:
