@@ -15,7 +15,6 @@ from workbench.routing.folds import folded
 from workbench.routing.leaderboard import Leaderboard
 from workbench.routing.leaderboard_json import to_json
 from workbench.routing.out_of_fold import Contender
-from workbench.routing.registry import ROUTERS
 
 _N_FOLDS = 5
 
@@ -69,11 +68,10 @@ def _leaderboard(request: EvaluationRequest, told: Console) -> Leaderboard:
 
 def _contenders(names: tuple[str, ...]) -> tuple[Contender, ...]:
     known = {contender.label or contender.kind: contender for contender in CONTENDERS}
-    kinds = {kind: Contender(kind) for kind in ROUTERS if kind != "fixed"}
-    unknown = [name for name in names if name not in known and name not in kinds]
+    unknown = [name for name in names if name not in known]
     if unknown:
         raise ConfigError(f"there is no router {unknown[0]!r}; there are: {', '.join(known)}")
-    return tuple(known.get(name) or kinds[name] for name in dict.fromkeys(names))
+    return tuple(known[name] for name in dict.fromkeys(names))
 
 
 def _print(board: Leaderboard, console: Console) -> None:

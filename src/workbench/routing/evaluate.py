@@ -10,17 +10,20 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from workbench.errors import InsufficientDataError, RoutingError
+from workbench.errors import DataError, InsufficientDataError, RoutingError
 from workbench.features import FeatureConfig
-from workbench.routing.folds import Folded, Scored, folded, scored
+from workbench.routing.cascade_trace import agreement_rule, learned_cascade
+from workbench.routing.folds import Folded, Integers, Scored, folded, scored
 from workbench.routing.forecast import with_mean_costs
 from workbench.routing.leaderboard import Leaderboard
 from workbench.routing.out_of_fold import Contender, Inside, OutOfFold, inside_training, out_of_fold
 from workbench.routing.resamples import resamples
-from workbench.routing.scorecard import WITHOUT_CURVE, Measured, scorecard
+from workbench.routing.scorecard import WITHOUT_CURVE, Measured, Scorecard, scorecard
 from workbench.routing.training_data import TrainingData
 
 ORACLE = "oracle"
+CASCADE = "cascade"
+"""Stands for the learned cascade and for the untrained rule of two that agree."""
 FITTED = "no_information_fitted"
 """The no-information router without hindsight: each model's means are those of the training folds."""
 
@@ -41,6 +44,7 @@ CONTENDERS = (
     Contender("matrix_factorisation"),
     Contender("mlp"),
     Contender("controller"),
+    Contender(CASCADE),
 )
 """All that a table of routers has."""
 
@@ -70,12 +74,14 @@ def cross_validate(
 
 
 def applicable(data: TrainingData, contenders: Sequence[Contender] = CONTENDERS) -> tuple[Contender, ...]:
-    """Those that this table has what it takes for: costs, tasks; and torch."""
+    """Those that this table has what it takes for: costs, tasks, responses; and torch."""
     missing: set[str] = set()
     if np.isnan(data.models.cost_usd).all():
         missing.add("cheapest")
     if all(prompt.task is None for prompt in data.prompts):
         missing.add("label_oracle")
+    if data.answers is None or np.isnan(data.models.cost_usd).any() or len(data.model_ids) < 3:
+        missing.add(CASCADE)
     if importlib.util.find_spec("torch") is None:
         missing |= _NEED_TORCH
     return tuple(contender for contender in contenders if contender.kind not in missing)
@@ -106,9 +112,10 @@ def evaluate(
     notes = [*divided.notes, *found.notes]
     measured: list[Measured] = []
     predictions: list[OutOfFold] = []
-    for number, contender in enumerate(contenders, start=1):
+    plain = [contender for contender in contenders if contender.kind != CASCADE]
+    for number, contender in enumerate(plain, start=1):
         name = contender.label or contender.kind
-        on_progress(f"{number} of {len(contenders)}: {name}")
+        on_progress(f"{number} of {len(plain)}: {name}")
         try:
             said = out_of_fold(contender, divided, rows, answered=found.answered, seed=seed)
         except (InsufficientDataError, RoutingError) as exc:
@@ -122,9 +129,31 @@ def evaluate(
             notes.append(f"{name} has no honest operating point: inside the training folds, {exc}")
         predictions.append(said)
         measured.append(card.measured(said, inside))
+    if len(plain) < len(contenders):
+        on_progress("cascades")
+        try:
+            measured += _cascades(card, divided, rows, margin=margin or 0.0, seed=seed)
+        except (DataError, RoutingError) as exc:
+            notes.append(f"cascades are left out: {exc}")
     oracle = _oracle(found)
     measured += [card.hindsight(), card.measured(oracle, {})]
     return Leaderboard(card.compared(measured), (*predictions, oracle), found, tuple(notes))
+
+
+def _cascades(
+    card: Scorecard, divided: Folded, rows: Integers, *, margin: float, seed: int
+) -> list[Measured]:
+    """Lines of the learned cascade and of the untrained rule.
+
+    Raises:
+        DataError: the table has no responses or costs, or not every model answered each scored prompt.
+    """
+    if divided.data.answers is None or card.scored.cost_usd is None or not card.scored.is_complete:
+        raise DataError("a cascade needs the response and the cost of every model on the scored prompts")
+    learned = learned_cascade(divided, card.scored, rows, margin=margin, seed=seed)
+    return [
+        card.traced(trace) for trace in (learned, agreement_rule(divided, card.scored, rows, margin=margin))
+    ]
 
 
 def _oracle(found: Scored) -> OutOfFold:

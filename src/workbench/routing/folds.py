@@ -18,6 +18,7 @@ from workbench.routing.training_data import TrainingData, column_means, from_tab
 Integers = NDArray[np.int64]
 
 _MAX_BLOCKS = 5
+_MANY_PROMPTS = 6_000
 _FEWEST_COMPLETE = 0.5
 
 
@@ -54,14 +55,19 @@ class Folded:
         """Fits that together forecast the training prompts of `held_out`, and see nothing of it.
 
         Whole folds are left out beside it, so that what is found on them holds where tasks are held out too.
-        More than five folds are put together into five; of two, each is halved.
+        More than five folds are put together into five; of two, each is halved. Of many prompts two other
+        folds are enough.
         """
         if self.n_folds == 2:
             half = parts_by_group(self.data.groups, 2, seed=seed)
             block, own = 2 * self.fold + half, {2 * held_out, 2 * held_out + 1}
         else:
             block, own = self.fold % _MAX_BLOCKS, {held_out % _MAX_BLOCKS}
-        for other in sorted(set(block.tolist()) - own):
+        others = sorted(set(block.tolist()) - own)
+        if len(block) > _MANY_PROMPTS and self.n_folds > 2:
+            n_blocks = len(others) + 1
+            others = [b for b in others if (b - held_out) % n_blocks in (1, n_blocks - 1)]
+        for other in others:
             left_out = np.isin(block, [*own, other])
             yield Inner(*map(np.flatnonzero, (~left_out, left_out, block == other)))
 
