@@ -13,7 +13,7 @@ from workbench.features import PromptFeatures, inverse_document_frequency, posit
 from workbench.routing.fields import require
 
 _N_COMPONENTS = 64
-_MIN_PROMPTS = 2
+_MIN_PROMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
