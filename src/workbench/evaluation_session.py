@@ -1,5 +1,6 @@
 """What a person at a terminal gets of routers side by side: a table or JSON, on any recorded outcomes."""
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from workbench.routing.leaderboard_json import to_json
 from workbench.routing.out_of_fold import Contender
 
 _N_FOLDS = 5
+_MANY_PAIRS = 20_000
+"""Of prompts and models: from there on it is worth the seconds that a second process takes to start."""
+_MOST_PROCESSES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,12 @@ def _leaderboard(request: EvaluationRequest, told: Console) -> Leaderboard:
         seed=request.seed,
         feature_config=FeatureConfig(embedding=request.embedding),
     )
+    is_large = divided.data.quality.size > _MANY_PAIRS
     return evaluate(
         divided,
         chosen or applicable(divided.data),
         seed=request.seed,
+        n_processes=min(_MOST_PROCESSES, os.cpu_count() or 1) if is_large else 1,
         margin=request.margin_points / 100.0,
         on_progress=lambda line: told.print(line, style="dim"),
     )

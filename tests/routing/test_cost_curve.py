@@ -13,9 +13,13 @@ from workbench.routing.cost_curve import (
     hull,
     mean_of_choice,
     no_information_curve,
+    points_of,
     router_curve,
     saving_at_parity,
+    swept,
+    yardstick,
 )
+from workbench.routing.resamples import resamples
 
 
 def test_a_hull_worked_by_hand() -> None:
@@ -87,6 +91,40 @@ def test_a_router_that_knows_nothing_is_on_the_hull_of_the_single_models() -> No
     found, expected = router_curve(means, cost, quality, cost), no_information_curve(quality, cost)
     assert np.allclose(found.cost_usd, expected.cost_usd)
     assert np.allclose(found.quality, expected.quality)
+
+
+def test_draws_of_a_curve_are_those_of_a_plain_loop() -> None:
+    rng = np.random.default_rng(4)
+    quality = rng.random((40, 3)) * [0.5, 0.7, 1.0]
+    cost = np.tile([1.0, 3.0, 9.0], (40, 1)) * rng.random((40, 1))
+    predicted = quality + 0.3 * rng.random((40, 3))
+    draws = resamples(np.arange(40), n_resamples=12, seed=3)
+    singles = [(quality[:, model], cost[:, model]) for model in range(3)]
+    measure = yardstick(points_of(singles, draws), draws)
+    choices = list(swept(predicted, cost, cost_weights(cost)))
+    rows = np.arange(40)
+    points = points_of(((quality[rows, choice], cost[rows, choice]) for choice in choices), draws)
+    aiq, saving = measure.drawn(points)
+    again = np.random.default_rng(3)
+    for number in range(12):
+        drawn = again.integers(0, 40, size=40)
+        did = [mean_of_choice(choice[drawn], quality[drawn], cost[drawn]) for choice in choices]
+        means, costs = quality[drawn].mean(axis=0), cost[drawn].mean(axis=0)
+        curve = hull(np.array([c for _, c in did] + [costs[0]]), np.array([q for q, _ in did] + [means[0]]))
+        low, high, best = costs[0], costs[measure.best], means[measure.best]
+        assert aiq[number] == pytest.approx(aiq_log(curve, low_usd=low, high_usd=high))
+        found = saving_at_parity(curve, quality=best, cost_usd=high)
+        assert saving[number] == pytest.approx(max(0.0, np.nan_to_num(found)))
+
+
+def test_a_curve_is_not_flat_where_it_cannot_be_had() -> None:
+    # a router that only ever asks the dear model: below its cost it can be mixed with the cheap one, no more
+    quality, cost = np.tile([0.5, 0.9], (10, 1)), np.tile([1.0, 4.0], (10, 1))
+    draws = resamples(np.arange(10), n_resamples=3)
+    measure = yardstick(points_of([(quality[:, m], cost[:, m]) for m in (0, 1)], draws), draws)
+    dear = points_of([(quality[:, 1], cost[:, 1])], draws)
+    assert measure.measured(dear) == pytest.approx(measure.measured(measure.singles))
+    assert measure.measured(dear)[1] == 0.0
 
 
 def test_free_models_have_one_weight() -> None:

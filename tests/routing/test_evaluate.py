@@ -8,7 +8,8 @@ import pytest
 
 from workbench.errors import ConfigError, DataError, InsufficientDataError
 from workbench.outcomes import pivot, read
-from workbench.routing.evaluate import cross_validate
+from workbench.routing.evaluate import cross_validate, evaluate
+from workbench.routing.folds import folded
 from workbench.routing.leaderboard import Leaderboard
 from workbench.routing.metrics import apgr
 from workbench.routing.network import NetworkConfig
@@ -166,6 +167,38 @@ def test_the_same_seed_gives_the_same_table(table: pd.DataFrame) -> None:
     few = [Contender("random"), Contender("knn", options={"k": 5})]
     tables = [cross_validate(table, contenders=few, seed=4, n_resamples=50).table for _ in range(2)]
     pd.testing.assert_frame_equal(*(t.drop(columns=["fit_s", "decide_ms"]) for t in tables))
+
+
+@pytest.mark.slow
+def test_two_processes_say_what_one_says(table: pd.DataFrame) -> None:
+    few = [Contender("random"), Contender("label_oracle"), Contender("knn", options={"k": 5})]
+    divided = folded(table, 3)
+    boards = [evaluate(divided, few, n_processes=n, n_resamples=20, margin=0.0) for n in (1, 2)]
+    one, two = (board.table.drop(columns=["fit_s", "decide_ms"]) for board in boards)
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_a_router_that_cannot_be_fitted_is_left_out_and_told(table: pd.DataFrame) -> None:
+    board = cross_validate(table.drop(columns="cost_usd"), contenders=[Contender("cheapest")], n_resamples=5)
+    assert board.table["router"].tolist() == ["no_information", "oracle"]
+    assert "cheapest is left out: no row has a cost_usd" in board.notes[0]
+
+
+def test_the_table_by_task_adds_up(board: Leaderboard) -> None:
+    by_task = board.by_task.set_index(["router", "task"])
+    assert by_task.loc[("cheapest", "poem"), "quality"] == 1.0
+    assert by_task.loc[("cheapest", "algebra"), ["quality", "quality_change"]].tolist() == [0.0, -1.0]
+    assert by_task["n_prompts"].groupby("router").sum().eq(120).all()
+
+
+def test_differences_are_of_the_same_draws(board: Leaderboard) -> None:
+    result = next(result for result in board.results if result.router == "oracle")
+    assert result.over_knn is not None
+    assert result.aiqlog is not None
+    knn = next(result for result in board.results if result.router == "knn").aiqlog
+    assert knn is not None
+    assert result.over_knn.value == pytest.approx(result.aiqlog.value - knn.value)
+    assert result.over_knn.high - result.over_knn.low < 2 * (knn.high - knn.low)
 
 
 def test_what_cannot_be_validated_is_explained(table: pd.DataFrame) -> None:

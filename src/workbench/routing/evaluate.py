@@ -4,22 +4,23 @@ Dimensions: N scored prompts, M models, R resamples.
 """
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from workbench.errors import DataError, InsufficientDataError, RoutingError
+from workbench.errors import DataError, RoutingError
 from workbench.features import FeatureConfig
 from workbench.routing.cascade_trace import agreement_rule, learned_cascade
 from workbench.routing.folds import Folded, Integers, Scored, folded, scored
 from workbench.routing.forecast import with_mean_costs
 from workbench.routing.leaderboard import Leaderboard
-from workbench.routing.out_of_fold import Contender, Inside, OutOfFold, inside_training, out_of_fold
+from workbench.routing.out_of_fold import Contender, OutOfFold
 from workbench.routing.resamples import resamples
-from workbench.routing.scorecard import WITHOUT_CURVE, Measured, Scorecard, scorecard
+from workbench.routing.scorecard import Measured, Scorecard, scorecard
 from workbench.routing.training_data import TrainingData
+from workbench.routing.trials import Trial, all_tried
 
 ORACLE = "oracle"
 CASCADE = "cascade"
@@ -94,13 +95,15 @@ def evaluate(
     seed: int = 0,
     n_resamples: int = 1000,
     margin: float | None = None,
+    n_processes: int = 1,
     on_progress: OnProgress = lambda told: None,
 ) -> Leaderboard:
     """The leaderboard of the contenders, then of the hull of the single models and the oracle, in hindsight.
 
     `margin` is the quality that an honest operating point may lose on the training folds; None: none is
-    looked for, which saves more than half of the time. A router that cannot be fitted is left out, and the
-    notes say why.
+    looked for, which saves more than half of the time. With `n_processes` above 1 contenders are fitted side
+    by side (a script then needs `if __name__ == "__main__":`). A router that cannot be fitted is left out,
+    and the notes say why.
 
     Raises:
         ConfigError: an option of a router cannot work.
@@ -113,22 +116,14 @@ def evaluate(
     measured: list[Measured] = []
     predictions: list[OutOfFold] = []
     plain = [contender for contender in contenders if contender.kind != CASCADE]
-    for number, contender in enumerate(plain, start=1):
-        name = contender.label or contender.kind
-        on_progress(f"{number} of {len(plain)}: {name}")
-        try:
-            said = out_of_fold(contender, divided, rows, answered=found.answered, seed=seed)
-        except (InsufficientDataError, RoutingError) as exc:
-            notes.append(f"{name} is left out: {exc}")
-            continue
-        inside: Mapping[int, Inside] = {}
-        try:
-            if margin is not None and found.cost_usd is not None and contender.kind not in WITHOUT_CURVE:
-                inside = inside_training(contender, divided, rows, answered=found.answered, seed=seed)
-        except (InsufficientDataError, RoutingError) as exc:
-            notes.append(f"{name} has no honest operating point: inside the training folds, {exc}")
-        predictions.append(said)
-        measured.append(card.measured(said, inside))
+    needs_points = margin is not None and found.cost_usd is not None
+    trial = Trial(divided, rows, found.answered, seed, needs_points)
+    for number, told in enumerate(all_tried(plain, trial, n_processes=n_processes)):
+        on_progress(f"{number + 1} of {len(plain)}: {plain[number].label or plain[number].kind}")
+        notes += told.notes
+        if told.said is not None:
+            predictions.append(told.said)
+            measured.append(card.measured(told.said, told.inside))
     if len(plain) < len(contenders):
         on_progress("cascades")
         try:
