@@ -141,7 +141,7 @@ def test_predictions_are_calibrated_on_noise() -> None:
     assert np.abs(predicted - 0.7).mean() < 0.1
 
 
-@pytest.mark.parametrize("name", ["n_parts", "n_regions", "min_prompts", "max_prompts", "max_weighed"])
+@pytest.mark.parametrize("name", ["n_parts", "min_prompts", "max_prompts", "max_weighed"])
 def test_a_size_below_one_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         TrainConfig(**{name: 0})

@@ -49,7 +49,7 @@ class TrainConfig:
     """How the controller is fitted; the defaults were chosen on inner splits of training folds.
 
     `penalties` are those of the ridges, `n_neighbours` how many are averaged over; `n_parts` random parts
-    and about `n_regions` neighbourhoods are withheld. Buckets that fewer than `min_prompts` have are not
+    and at most `n_regions` neighbourhoods (0: none) are withheld. Buckets that fewer than `min_prompts` have are not
     learned. All but the ridges learn from `max_prompts` at most, and are weighed on `max_weighed`.
     """
 
@@ -63,7 +63,7 @@ class TrainConfig:
     networks: NetworkConfig = field(default_factory=NetworkConfig)
 
     def __post_init__(self) -> None:
-        for name in ("n_parts", "n_regions", "min_prompts", "max_prompts", "max_weighed"):
+        for name in ("n_parts", "min_prompts", "max_prompts", "max_weighed"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} of the controller is {getattr(self, name)}; it must be 1 or more")
         if not self.penalties or not self.n_neighbours:

@@ -29,7 +29,7 @@ def regions(
     Tasks are put together until there are `n_regions`; where the table has fewer than two, the prompts are
     clustered by what they say, `text` [N, P]. No region, [N, 0], where the prompts are few.
     """
-    if len(text) < n_regions * _FEWEST_PROMPTS:
+    if n_regions < 1 or len(text) < n_regions * _FEWEST_PROMPTS:
         return np.zeros((len(text), 0), dtype=np.bool_)
     is_labelled = all(task is not None for task in tasks) and len(set(tasks)) > 1
     label = _by_task(tasks, n_regions, seed) if is_labelled else _by_cluster(text, n_regions, seed)
