@@ -29,7 +29,10 @@ _STEP = 5
 
 @dataclass(frozen=True, slots=True)
 class _FoldTrace:
-    """Quality and cost of the prompts of a fold, both [W, n] and, at the point chosen beforehand, [n]."""
+    """Quality and cost of the prompts of a fold, both [W, n] and, at the point chosen beforehand, [n].
+
+    Where no point is chosen, the best single model's.
+    """
 
     quality: Floats
     cost_usd: Floats
@@ -37,8 +40,21 @@ class _FoldTrace:
     chosen_cost_usd: Floats
 
 
-_Trial = Callable[[TrainingData, TrainingData, float], _FoldTrace]
-"""From training data, scored data, and the quality that the point chosen beforehand must reach."""
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """The best single model of the training prompts; a chosen point has `least` quality for less cost."""
+
+    model: int
+    least: float
+    cost_usd: float
+
+    def did(self, asked: TrainingData) -> tuple[Floats, Floats]:
+        """[n] quality and [n] cost."""
+        return asked.quality[:, self.model], asked.cost_usd[:, self.model]
+
+
+_Trial = Callable[[TrainingData, TrainingData, _Alone], _FoldTrace]
+"""From training data, scored data, and what a point that is chosen beforehand must be better than."""
 
 
 def learned_cascade(divided: Folded, scored: Scored, rows: Integers, *, margin: float, seed: int) -> Trace:
@@ -48,11 +64,14 @@ def learned_cascade(divided: Folded, scored: Scored, rows: Integers, *, margin: 
         DataError, InsufficientDataError: the table has no responses or costs.
     """
 
-    def trial(training: TrainingData, asked: TrainingData, quality: float) -> _FoldTrace:
+    def trial(training: TrainingData, asked: TrainingData, alone: _Alone) -> _FoldTrace:
         policy = fit_cascade(training, seed=seed)
-        aimed = policy.aiming_at(quality)
-        found = policy.replay(asked, [0.0, *policy.opening_weights, aimed.cost_weight])
-        return _FoldTrace(found.quality[:-1], found.cost_usd[:-1], found.quality[-1], found.cost_usd[-1])
+        found = policy.replay(asked, [0.0, *policy.opening_weights])
+        is_better = (policy.expected_quality >= alone.least) & (policy.expected_cost_usd < alone.cost_usd)
+        if not is_better.any():
+            return _FoldTrace(found.quality, found.cost_usd, *alone.did(asked))
+        place = 1 + int(np.argmin(np.where(is_better, policy.expected_cost_usd, np.inf)))
+        return _FoldTrace(found.quality, found.cost_usd, found.quality[place], found.cost_usd[place])
 
     return _traced("cascade", trial, divided, scored, rows, margin=margin)
 
@@ -65,14 +84,15 @@ def agreement_rule(divided: Folded, scored: Scored, rows: Integers, *, margin: f
     """
     weights = cost_weights(divided.data.cost_usd[np.isfinite(divided.data.cost_usd).all(axis=1)])[::_STEP]
 
-    def trial(training: TrainingData, asked: TrainingData, quality: float) -> _FoldTrace:
+    def trial(training: TrainingData, asked: TrainingData, alone: _Alone) -> _FoldTrace:
         is_complete = np.isfinite(training.quality).all(axis=1) & np.isfinite(training.cost_usd).all(axis=1)
         learned = _Rules.of(training.rows(np.flatnonzero(is_complete)))
         means = learned.means()
-        triples = [_best(means, weight) for weight in weights]
         told = _Rules.of(asked)
-        did = [told.did(triple) for triple in [*triples, _cheapest_reaching(means, quality)]]
-        return _FoldTrace(np.stack([q for q, _ in did[:-1]]), np.stack([c for _, c in did[:-1]]), *did[-1])
+        did = [told.did(_best(means, weight)) for weight in weights]
+        chosen = _cheapest_reaching(means, alone)
+        at_chosen = alone.did(asked) if chosen is None else told.did(chosen)
+        return _FoldTrace(np.stack([q for q, _ in did]), np.stack([c for _, c in did]), *at_chosen)
 
     return _traced("agreement_rule", trial, divided, scored, rows, margin=margin)
 
@@ -89,7 +109,9 @@ def _traced(
         training = divided.data.rows(divided.training(held_out))
         single = int(np.nanargmax(training.models.quality))
         asked = divided.data.rows(rows[scored.fold == held_out])
-        parts.append(trial(training, asked, float(training.models.quality[single]) - margin))
+        known = training.models
+        least, spent = float(known.quality[single]) - margin, float(known.cost_usd[single])
+        parts.append(trial(training, asked, _Alone(single, least, spent)))
         alone.append(np.full(len(asked.prompts), single))
     in_order = np.argsort(
         np.concatenate([np.flatnonzero(scored.fold == held_out) for held_out in held_out_folds])
@@ -166,12 +188,13 @@ def _best(means: tuple[Floats, Floats], cost_weight: float) -> Triple:
     return _at(int(np.argmax(quality - cost_weight * cost)), quality.shape[1])
 
 
-def _cheapest_reaching(means: tuple[Floats, Floats], least: float) -> Triple:
-    """The cheapest rule of this mean quality; where there is none, the best."""
+def _cheapest_reaching(means: tuple[Floats, Floats], alone: _Alone) -> Triple | None:
+    """The cheapest rule that is as good as asked for, and cheaper than one model alone; None: none is."""
     quality, cost = means
-    if not (quality >= least).any():
-        return _best(means, 0.0)
-    return _at(int(np.argmin(np.where(quality >= least, cost, np.inf))), quality.shape[1])
+    is_better = (quality >= alone.least) & (cost < alone.cost_usd)
+    if not is_better.any():
+        return None
+    return _at(int(np.argmin(np.where(is_better, cost, np.inf))), quality.shape[1])
 
 
 def _at(flat: int, n_models: int) -> Triple:

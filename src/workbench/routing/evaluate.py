@@ -143,7 +143,8 @@ def _cascades(
     Raises:
         DataError: the table has no responses or costs, or not every model answered each scored prompt.
     """
-    if divided.data.answers is None or card.scored.cost_usd is None or not card.scored.is_complete:
+    is_priced = bool(np.isfinite(card.scored.data.cost_usd).all())
+    if divided.data.answers is None or not is_priced or not card.scored.is_complete:
         raise DataError("a cascade needs the response and the cost of every model on the scored prompts")
     learned = learned_cascade(divided, card.scored, rows, margin=margin, seed=seed)
     return [
