@@ -1,6 +1,9 @@
 """Figures: what they show, that names do not cover each other, and that a notebook shows them."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.transforms import Bbox
 
@@ -8,6 +11,10 @@ from workbench import plots
 from workbench.errors import InsufficientDataError
 from workbench.experiment.analyse import Analysis, ArmSummary, Comparison
 from workbench.experiment.verdict import Finding
+from workbench.routing.curves import reliability
+from workbench.routing.evaluate import cross_validate
+from workbench.routing.leaderboard import Leaderboard
+from workbench.routing.out_of_fold import Contender
 from workbench.stats.estimate import Estimate
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -112,3 +119,39 @@ def test_nothing_to_draw_is_said():
         plots.forest(analysis(arm("a", 0.5, 1.0)))
     with pytest.raises(InsufficientDataError, match="no arm has a known cost"):
         plots.quality_cost(analysis(arm("a", 0.5, None)))
+
+
+@pytest.fixture(scope="module")
+def board() -> Leaderboard:
+    rows = [
+        (f"p{number}", f"prompt {number}", model, float(number % skill != 0), usd)
+        for number in range(40)
+        for model, skill, usd in (("acme/dear", 7, 0.02), ("acme/cheap", 2, 0.001))
+    ]
+    table = pd.DataFrame(rows, columns=["prompt_id", "prompt", "arm", "quality", "cost_usd"])
+    contenders = (Contender("best_single"), Contender("knn"))
+    return cross_validate(table, folds=4, contenders=contenders, n_resamples=20)
+
+
+def test_routers_are_curves_and_models_points(board: Leaderboard) -> None:
+    figure = plots.routers(board, shown=("knn",))
+    assert sorted(texts(figure)) == ["cheap", "dear"]
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["knn", "no information"]
+    assert figure.axes[0].get_xscale() == "log"
+
+
+def test_without_costs_routers_are_bars_of_quality(board: Leaderboard) -> None:
+    free = replace(board, scored=replace(board.scored, cost_usd=None))
+    axes = plots.routers(free).axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["best_single", "knn", "no_information", "oracle"]
+    assert axes.get_xlabel() == "quality (%, 95 % interval); dashed: acme/dear alone"
+
+
+def test_calibration_has_an_interval_for_each_bin(board: Leaderboard) -> None:
+    axes = plots.calibration(board, "knn").axes[0]
+    found = reliability(board, "knn")
+    _, points = axes.get_lines()
+    assert points.get_ydata() == pytest.approx([100 * one.value for one in found.happened])
+    assert len(axes.collections[0].get_segments()) == len(found.happened)

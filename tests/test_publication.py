@@ -9,7 +9,9 @@ import yaml
 
 from workbench.experiment.run import Run, run
 from workbench.experiment.spec import ExperimentSpec, load_spec
-from workbench.publication import parameters, publish, spec_yaml
+from workbench.publication import parameters, publish, publish_leaderboard, spec_yaml
+from workbench.routing.evaluate import cross_validate
+from workbench.routing.out_of_fold import Contender
 from workbench.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -68,3 +70,17 @@ async def test_the_parameters_are_what_a_run_is_found_by(finished: Run) -> None:
     assert listed["n_prompts"] == 8
     assert listed["control"] == "a"
     assert listed["arm.b _new_"] == "replay/b", "MLflow takes no brackets in a name"
+
+
+async def test_a_leaderboard_is_kept_though_the_tracking_server_is_dead(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason="the extra 'tracking' is not installed")
+    rows = [(f"p{n}", f"prompt {n}", arm, float(arm == "a")) for n in range(8) for arm in ("a", "b")]
+    table = pd.DataFrame(rows, columns=["prompt_id", "prompt", "arm", "quality"])
+    alone = (Contender("random"), Contender("best_single"))
+    board = cross_validate(table, folds=2, contenders=alone, n_resamples=10)
+    published = publish_leaderboard(board, name="beside", question="Which?", settings=settings(tmp_path))
+    assert "workbench sync" in published.warnings[0]
+    folder = tmp_path / "runs" / "beside"
+    assert json.loads((folder / "analysis.json").read_text())["control"] == "best_single"
+    kept = pd.read_csv(folder / "leaderboard.csv")["router"].tolist()
+    assert kept == ["random", "best_single", "no_information", "oracle"]

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from workbench import __version__
+from workbench import __version__, outcomes
 from workbench.errors import MissingExtraError, TrackingError
+from workbench.experiment.analyse import analyse, to_json
 from workbench.experiment.run import Run
 from workbench.experiment.spec import ArmSpec, ExperimentSpec, TrainingSpec
-from workbench.experiment.training import Training
+from workbench.experiment.training import Training, decided
 from workbench.outcomes import digest
+from workbench.routing.leaderboard import Leaderboard
 from workbench.settings import Settings, project_dir
-from workbench.storage import write_bytes, write_text
+from workbench.storage import folder_inside, writable_folder, write_bytes, write_text
 
 if TYPE_CHECKING:
     from workbench.tracking import TrackedRun
@@ -57,6 +59,47 @@ def publish(run: Run | Training, *, settings: Settings | None = None, tell: Tell
     except TrackingError as exc:
         warnings.append(f"not in MLflow yet: {exc}. When it can be reached: workbench sync {run.folder}")
     return Published(report, tracked, tuple(warnings))
+
+
+def publish_leaderboard(
+    board: Leaderboard, *, name: str, question: str, settings: Settings | None = None
+) -> Published:
+    """Keep routers side by side in the folder `name` of runs, and log them to MLflow as the arms of a run.
+
+    The control is `best_single` where it is among them, else the first.
+
+    Raises:
+        ConfigError: `name` cannot be a folder's. StorageError: the folder cannot be written.
+    """
+    settings = settings or Settings()
+    folder = writable_folder(folder_inside(settings.runs_dir, name, what="leaderboard"))
+    routers = [said.router for said in board.predictions]
+    table, control = decided(board), "best_single" if "best_single" in routers else routers[0]
+    analysis = analyse(table, question=question, control=control)
+    outcomes.write(table, folder / "outcomes.parquet")
+    write_text(folder / "analysis.json", to_json(analysis))
+    write_text(folder / "leaderboard.csv", board.table.to_csv(index=False))
+    data = board.scored.data
+    params = {"n_prompts": len(data.prompts), "n_models": len(data.model_ids)}
+    try:
+        from workbench import tracking  # an extra, and takes two seconds to import
+
+        tracked = tracking.log_experiment(
+            folder,
+            name=name,
+            question=question,
+            params=params,
+            analysis=analysis,
+            table=table,
+            uri=tracking.store_uri(settings),
+        )
+    except MissingExtraError as exc:
+        return Published(None, None, (f"not in MLflow: {exc}",))
+    except TrackingError as exc:
+        return Published(
+            None, None, (f"not in MLflow yet: {exc}. When it can be reached: workbench sync {folder}",)
+        )
+    return Published(None, tracked)
 
 
 def publish_router(training: Training, *, settings: Settings | None = None, tell: Tell | None = None) -> str:
