@@ -80,7 +80,7 @@ async def test_a_leaderboard_is_kept_though_the_tracking_server_is_dead(tmp_path
     board = cross_validate(table, folds=2, contenders=alone, n_resamples=10)
     published = publish_leaderboard(board, name="beside", question="Which?", settings=settings(tmp_path))
     assert "workbench sync" in published.warnings[0]
-    folder = tmp_path / "runs" / "beside"
+    (folder,) = (tmp_path / "runs").glob("beside-????????")
     assert json.loads((folder / "analysis.json").read_text())["control"] == "best_single"
     kept = pd.read_csv(folder / "leaderboard.csv")["router"].tolist()
     assert kept == ["random", "best_single", "no_information", "oracle"]

@@ -64,17 +64,19 @@ def publish(run: Run | Training, *, settings: Settings | None = None, tell: Tell
 def publish_leaderboard(
     board: Leaderboard, *, name: str, question: str, settings: Settings | None = None
 ) -> Published:
-    """Keep routers side by side in the folder `name` of runs, and log them to MLflow as the arms of a run.
+    """Keep routers side by side in a folder of runs, and log them to MLflow as the arms of a run of `name`.
 
+    What the routers chose is part of the folder's name, so that another table or choice is another run.
     The control is `best_single` where it is among them, else the first.
 
     Raises:
         ConfigError: `name` cannot be a folder's. StorageError: the folder cannot be written.
     """
     settings = settings or Settings()
-    folder = writable_folder(folder_inside(settings.runs_dir, name, what="leaderboard"))
     routers = [said.router for said in board.predictions]
     table, control = decided(board), "best_single" if "best_single" in routers else routers[0]
+    its_name = f"{name}-{digest(table)[:8]}"
+    folder = writable_folder(folder_inside(settings.runs_dir, its_name, what="leaderboard"))
     analysis = analyse(table, question=question, control=control)
     outcomes.write(table, folder / "outcomes.parquet")
     write_text(folder / "analysis.json", to_json(analysis))
