@@ -24,8 +24,9 @@ from workbench.features import FeatureConfig
 from workbench.routing.evaluate import evaluate
 from workbench.routing.folds import Folded, folded
 from workbench.routing.leaderboard import Leaderboard, Result
-from workbench.routing.metrics import calibration_error, pair_metrics
+from workbench.routing.metrics import apgr, apgr_resampled, calibration_error
 from workbench.routing.out_of_fold import Contender
+from workbench.routing.resamples import estimate, resamples
 from workbench.routing.train import TrainConfig, fit_controller
 from workbench.routing.training_data import TrainingData, from_table
 from workbench.stats.estimate import Estimate
@@ -67,7 +68,7 @@ class Sets:
 
     def divided(self, table: pd.DataFrame, folds: str) -> Folded:
         """The table with its features and folds."""
-        return folded(table, folds, feature_config=self._config)
+        return folded(with_arms(table), folds, feature_config=self._config)
 
     def data(self, table: pd.DataFrame) -> TrainingData:
         """The table with its features."""
@@ -135,6 +136,12 @@ def calibration_ood(name: str, found: Leaderboard) -> Line:
     )
 
 
+def pair_apgr(gain: np.ndarray, data: TrainingData, strong: int, weak: int) -> Estimate:
+    """APGR of a predicted gain [N], with its interval over prompts."""
+    pair = gain, data.quality[:, strong], data.quality[:, weak]
+    return estimate(apgr(*pair), apgr_resampled(*pair, resamples(data.groups)))
+
+
 def gsm8k(sets: Sets) -> Iterator[Line]:
     """T3: within GSM8K, and from MMLU to GSM8K."""
     found = board(sets.divided(sets.pair("gsm8k"), "id_fold"), KNN, CONTROLLER)
@@ -146,7 +153,7 @@ def gsm8k(sets: Sets) -> Iterator[Line]:
         forecast = fit_controller(learned).forecast(asked.prompts, features=asked.features)
     strong, weak = np.argsort(-asked.models.quality)
     gain = forecast.quality[:, strong] - forecast.quality[:, weak]
-    found_apgr = pair_metrics(gain, asked.quality[:, strong], asked.quality[:, weak]).apgr
+    found_apgr = pair_apgr(gain, asked, strong, weak)
     yield Line("T3", "MMLU to GSM8K, APGR", ">= .60", text(found_apgr), found_apgr.value >= 0.60)
     error = calibration_error(forecast.quality, asked.quality)
     familiar = float(forecast.familiarity.mean())
@@ -237,7 +244,7 @@ def small_data(sets: Sets, *, n_labels: int = 1_500) -> Iterator[Line]:
         said = router.forecast([], features=divided.data.features.rows(rows)).quality
         gain = said[:, strong] - said[:, weak]
         gains[rows] = gain.argsort().argsort() / len(gain)
-    found = pair_metrics(gains, divided.data.quality[:, strong], divided.data.quality[:, weak]).apgr
+    found = pair_apgr(gains, divided.data, strong, weak)
     yield Line(
         "T8", f"MMLU pair id from {n_labels:,} labels, APGR", ">= .63", text(found), found.value >= 0.63
     )
