@@ -24,7 +24,8 @@ class Guard:
     """`similarity` [C] rising, and at each the trust [C] in what is common and in differences of models.
 
     `home` is the similarity of an ordinary training prompt to the others, `between` [M] the standard
-    deviation of a model's mean quality between neighbourhoods.
+    deviation of a model's mean quality between neighbourhoods. What is common is the mean over the first
+    `n_fitted` models: one that is added later changes nothing for them.
     """
 
     similarity: NDArray[np.float64]
@@ -32,17 +33,18 @@ class Guard:
     difference: NDArray[np.float64]
     home: float
     between: NDArray[np.float64]
+    n_fitted: int
 
     def __post_init__(self) -> None:
         require(self.similarity.shape == self.common.shape == self.difference.shape, "guard")
-        require(len(self.similarity) > 0, "guard")
+        require(len(self.similarity) > 0 and 1 <= self.n_fitted <= len(self.between), "guard")
         for numbers in (self.similarity, self.common, self.difference, self.between):
             require(bool(np.isfinite(numbers).all()), "numbers")
 
     def hold(self, quality: Floats, mean: Floats, similarity: Floats) -> Floats:
         """[B, M] predicted `quality`, drawn towards the models' `mean` [M] as `similarity` [B] asks for."""
         gain = quality - mean
-        shared = gain.mean(axis=1, keepdims=True)
+        shared = gain[:, : self.n_fitted].mean(axis=1, keepdims=True)
         trust_common = self._trust(self.common, similarity)[:, None]
         trust_difference = self._trust(self.difference, similarity)[:, None]
         held: Floats = mean + trust_common * shared + trust_difference * (gain - shared)
@@ -87,6 +89,7 @@ def fit_guard(
         difference=_trust(gain - shared, truth - shared_truth, similarity, corners),
         home=home,
         between=between,
+        n_fitted=predicted.shape[1],
     )
 
 
