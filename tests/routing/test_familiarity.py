@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.routing.familiarity import Guard, fit_guard
+from workbench.routing.familiarity import Guard, Withheld, fit_guard
 from workbench.routing.forecast import Floats
 
 MEAN = np.array([0.4, 0.5, 0.6])
@@ -32,7 +32,10 @@ def judged(truth_away: str) -> Guard:
     away = {"noise": noise, "right": gain}[truth_away]
     truth = MEAN + np.where(is_home[:, None], gain, away)
     similarity = np.where(is_home, HOME, AWAY)
-    return fit_guard(MEAN + gain, truth, MEAN, similarity=similarity, home=HOME, between=np.full(3, 0.1))
+    home, elsewhere = (
+        Withheld(MEAN + gain[rows], truth[rows], similarity[rows]) for rows in (is_home, ~is_home)
+    )
+    return fit_guard(home, elsewhere, MEAN, between=np.full(3, 0.1))
 
 
 def held(guard: Guard, quality: Floats, similarity: float) -> Floats:
@@ -87,7 +90,8 @@ def test_what_is_right_is_trusted_also_where_pairs_were_not_seen() -> None:
     gain, similarity = rng.normal(scale=0.1, size=(400, 3)), rng.random(400)
     truth = np.where(rng.random((400, 3)) < 0.2, np.nan, MEAN + gain)
     between = np.full(3, 0.1)
-    guard = fit_guard(MEAN + gain, truth, MEAN, similarity=similarity, home=HOME, between=between)
+    withheld = Withheld(MEAN + gain, truth, similarity)
+    guard = fit_guard(withheld, withheld, MEAN, between=between)
     assert 0.7 < guard.common.min() <= guard.common.max() <= 1.0
     assert 0.7 < guard.difference.min() <= guard.difference.max() <= 1.0
 

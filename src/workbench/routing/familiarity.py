@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from workbench.routing.fields import require
 from workbench.routing.forecast import Floats
 
-_N_CORNERS = 9
+_NARROWEST = 1e-3  # similarity between the two corners
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,49 +72,55 @@ class Guard:
         return trust
 
 
-def fit_guard(
-    predicted: Floats, quality: Floats, mean: Floats, *, similarity: Floats, home: float, between: Floats
-) -> Guard:
-    """The trust in predictions [N, M] for withheld prompts, whose quality [N, M] is known.
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """What was predicted [N, M] for prompts that were not learned from, their quality and similarity [N]."""
 
-    Trust is a slope that rises in a straight line with the similarity. It counts at its lower limit, one
-    standard error below, between 0 and 1.
+    predicted: Floats
+    quality: Floats
+    similarity: Floats
+
+
+def fit_guard(home: Withheld, away: Withheld, mean: Floats, *, between: Floats) -> Guard:
+    """Trust as prompts withheld at random (`home`) and with their neighbourhood (`away`) ask for.
+
+    At home a slope counts as it is, away at its lower limit, one standard error below; both between 0 and 1.
+    Between the similarity of ordinary prompts away and that of the least similar quarter at home trust is a
+    line. Without prompts away, what is trusted at home is trusted everywhere.
     """
-    gain, truth = predicted - mean, quality - mean
-    shared, shared_truth = gain.mean(axis=1, keepdims=True), _row_means(truth)
-    corners = np.quantile(similarity, np.linspace(0.0, 1.0, _N_CORNERS))
+    trusted = _slopes(home, mean)[0]
+    corners = [float(np.quantile(home.similarity, 0.25))]
+    curves = [trusted]
+    if len(away.similarity):
+        slopes, errors = _slopes(away, mean)
+        corners.insert(0, min(float(np.median(away.similarity)), corners[0] - _NARROWEST))
+        curves.insert(0, np.minimum(slopes - errors, trusted))
+    common, difference = np.clip(np.stack(curves), 0.0, 1.0).T
     return Guard(
-        similarity=corners,
-        common=_trust(shared, shared_truth, similarity, corners),
-        difference=_trust(gain - shared, truth - shared_truth, similarity, corners),
-        home=home,
+        similarity=np.array(corners),
+        common=np.ascontiguousarray(common),
+        difference=np.ascontiguousarray(difference),
+        home=float(np.median(home.similarity)),
         between=between,
-        n_fitted=predicted.shape[1],
+        n_fitted=len(mean),
     )
 
 
-def _row_means(values: Floats) -> Floats:
-    """[N, 1] the mean of what was seen of each row; 0 where nothing was."""
-    seen = np.isfinite(values)
-    totals, counts = np.where(seen, values, 0.0).sum(axis=1), seen.sum(axis=1)
-    means: Floats = np.divide(totals, counts, out=np.zeros(len(values)), where=counts > 0)
-    return means[:, None]
+def _slopes(withheld: Withheld, mean: Floats) -> tuple[Floats, Floats]:
+    """[2] the slopes of what happened on what was said of all models and on differences, and their errors.
 
-
-def _trust(predicted: Floats, truth: Floats, similarity: Floats, corners: Floats) -> Floats:
-    """[C] the slope of truth on predicted, both [N, M], as a line in similarity [N]; prompts are clusters."""
+    They are fitted together on the seen pairs, so that a prompt of which one model was seen teaches too; the
+    pairs of one prompt are a cluster. Where nothing was said there is nothing to hold back: 1, without error.
+    """
+    gain, truth = withheld.predicted - mean, withheld.quality - mean
     seen = np.isfinite(truth)
-    x, y = np.where(seen, predicted, 0.0), np.where(seen, truth, 0.0)
-    if float((x * x).sum()) <= 1e-12:
-        return np.ones(len(corners))  # nothing was predicted that would have to be held back
-    centre, width = float(similarity.mean()), float(similarity.std()) or 1.0
-    design = np.stack([x, x * ((similarity - centre) / width)[:, None]], axis=2)
-    normal = np.einsum("nmi,nmj->ij", design, design)
-    bread = np.linalg.pinv(normal)
+    shared = np.broadcast_to(gain.mean(axis=1, keepdims=True), gain.shape)
+    design = np.where(seen[:, :, None], np.stack([shared, gain - shared], axis=2), 0.0)
+    power = np.einsum("nmi,nmi->i", design, design)
+    bread = np.linalg.pinv(np.einsum("nmi,nmj->ij", design, design))
+    y = np.where(seen, truth, 0.0)
     slope = bread @ np.einsum("nmi,nm->i", design, y)
     meat = np.einsum("nmi,nm->ni", design, y - design @ slope)
-    covariance = bread @ (meat.T @ meat) @ bread
-    at = np.column_stack([np.ones(len(corners)), (corners - centre) / width])
-    error = np.sqrt(np.einsum("ci,ij,cj->c", at, covariance, at))
-    limits: Floats = np.maximum.accumulate(np.clip(at @ slope - error, 0.0, 1.0))
-    return limits
+    error = np.sqrt(np.maximum(np.diag(bread @ (meat.T @ meat) @ bread), 0.0))
+    is_silent = power <= 1e-12
+    return np.where(is_silent, 1.0, slope), np.where(is_silent, 0.0, error)

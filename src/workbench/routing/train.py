@@ -26,10 +26,10 @@ from workbench.routing.controller import (
     unit_rows,
 )
 from workbench.routing.decide import check_weights
-from workbench.routing.familiarity import fit_guard
+from workbench.routing.familiarity import Withheld, fit_guard
 from workbench.routing.forecast import Floats
 from workbench.routing.lesson import Lesson
-from workbench.routing.model_space import fit_model_space
+from workbench.routing.model_space import ModelSpace, fit_model_space
 from workbench.routing.network import NetworkConfig, Observer, fit_networks
 from workbench.routing.projection import fit_projection
 from workbench.routing.ridge import ridge
@@ -49,8 +49,8 @@ class TrainConfig:
     """How the controller is fitted; the defaults were chosen on inner splits of training folds.
 
     `penalties` are those of the ridges, `n_neighbours` how many are averaged over; `n_parts` random parts
-    and at most `n_regions` neighbourhoods (0: none) are withheld. Buckets that fewer than `min_prompts` have are not
-    learned. All but the ridges learn from `max_prompts` at most, and are weighed on `max_weighed`.
+    and at most `n_regions` neighbourhoods (0: none) are withheld. Buckets that fewer than `min_prompts` have
+    are not learned. All but the ridges learn from `max_prompts` at most, and are weighed on `max_weighed`.
     """
 
     penalties: tuple[float, ...] = (5.0, 20.0)
@@ -124,17 +124,14 @@ def fit_controller(
         neighbours=neighbours,
         mix=mix,
     )
-    both = (at_home, away) if away.similarity.size else (at_home,)
-    predicted = [space.quality(np.einsum("hnr,hr->nr", said.heads, mix)) for said in both]
+    quality = lesson.quality[weighed]
     guard = fit_guard(
-        np.concatenate(predicted),
-        np.concatenate([lesson.quality[weighed]] * len(both)),
+        Withheld(predicted := at_home.quality(space, mix), quality, at_home.similarity),
+        Withheld(away.quality(space, mix), quality[: len(away.similarity)], away.similarity),
         space.mean,
-        similarity=np.concatenate([said.similarity for said in both]),
-        home=float(np.median(at_home.similarity)),
         between=_between(lesson),
     )
-    held = guard.hold(predicted[0], space.mean, at_home.similarity)
+    held = guard.hold(predicted, space.mean, at_home.similarity)
     return MetaController(
         models=data.models,
         feature_config=data.feature_config,
@@ -142,7 +139,7 @@ def fit_controller(
         space=space,
         guard=guard,
         spend=fit_spend(sample, lesson.dense),
-        sharpness=_sharpness(held, lesson.quality[weighed]),
+        sharpness=_sharpness(held, quality),
         cost_weight=cost_weight,
         latency_weight=latency_weight,
     )
@@ -154,6 +151,12 @@ class _Said:
 
     heads: Floats
     similarity: Floats
+
+    def quality(self, space: ModelSpace, mix: Floats) -> Floats:
+        """[n, M] what the mix [H, R] of the heads says in the space of the models."""
+        if not len(self.similarity):
+            return np.zeros((0, len(space.mean)))
+        return space.quality(np.einsum("hnr,hr->nr", self.heads, mix))
 
 
 @dataclass(frozen=True, slots=True)
