@@ -8,6 +8,8 @@ Dimensions: N scored prompts, M models.
 
 import importlib
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -86,7 +88,17 @@ _received: list[Trial] = []
 
 
 def _receive(trial: Trial) -> None:
+    """In a worker process, before its first contender: it must not outlive the process that began it."""
     _received[:] = [trial]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot stop its workers, which would fit on and then wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _tried_here(contender: Contender) -> Told:
