@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.scoring import numeric
 from workbench.answers.number import numbers
+from workbench.scoring import numeric
 
 
 @pytest.mark.parametrize(
