@@ -77,7 +77,7 @@ def descended(
     Raises:
         RoutingError: the loss is not finite.
     """
-    with _reproducibly(seed):
+    with reproducibly(seed):
         member = network(lesson.rows.shape[1], width, lesson.quality.shape[1])
         _start_at_means(member, lesson.quality)
         best = _best_of_epochs(member, lesson, learning_rate, seed)
@@ -138,7 +138,7 @@ def _start_at_means(member: Perceptron | Factors, quality: Floats) -> None:
 
 
 @contextmanager
-def _reproducibly(seed: int) -> Iterator[None]:
+def reproducibly(seed: int) -> Iterator[None]:
     """One thread, so that sums are added in one order, and torch's own draws from `seed`."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -5,7 +5,6 @@ R patterns.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from workbench.errors import ConfigError, RoutingError
 from workbench.routing.controller import Networks, within
+from workbench.routing.descent import reproducibly
 from workbench.routing.lesson import Lesson
 
 
@@ -77,7 +77,7 @@ def fit_networks(
     Raises:
         RoutingError: a loss or a weight is not finite.
     """
-    with _reproducibly(seed):
+    with reproducibly(seed):
         generator = torch.Generator().manual_seed(seed)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         stack, tensors = _initial(lesson, config, generator).to(device), _Tensors(lesson, device)
@@ -182,16 +182,3 @@ def _run_epoch(
 
 def _copy(stack: Stack) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in stack.state_dict().items()}
-
-
-@contextmanager
-def _reproducibly(seed: int) -> Iterator[None]:
-    """One thread, so that sums are added in one order, and torch's own draws (dropout) from `seed`."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(before)
