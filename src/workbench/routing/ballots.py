@@ -6,13 +6,13 @@ text is, such as the last number in it.
 Dimensions: N prompts, K members.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.answers import is_refusal
 from workbench.errors import DataError
 from workbench.routing.forecast import Floats
 from workbench.routing.training_data import TrainingData
@@ -21,12 +21,6 @@ FinalAnswer = Callable[[str], str | None]
 """From the text of an answer to what is compared; empty or None: the text settles on nothing."""
 
 NO_ANSWER = -1
-
-_REFUSAL = re.compile(
-    r"\W{0,8}(?:(?:i['\u2019]m|i am) (?:very )?(?:sorry|unable|not able)|sorry,|i apologi[sz]e|as an ai\b"
-    r"|i (?:can['\u2019]?t|cannot|won['\u2019]?t|will not) (?:help|assist|answer|comply|provide|do)\b)",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +79,18 @@ def count(
     """
     shape = (len(answers), len(model_ids))
     final = np.full(shape, NO_ANSWER, dtype=np.int64)
-    n_chars, is_refusal = np.full(shape, np.nan), np.zeros(shape, dtype=np.bool_)
+    n_chars, refused = np.full(shape, np.nan), np.zeros(shape, dtype=np.bool_)
     for row, texts in enumerate(answers):
         number_of: dict[str, int] = {}
         for column, text in enumerate(texts):
             if text is None:
                 continue
             n_chars[row, column] = len(text)
-            is_refusal[row, column] = _REFUSAL.match(text) is not None
-            given = None if is_refusal[row, column] else final_answer(text)
+            refused[row, column] = is_refusal(text)
+            given = None if refused[row, column] else final_answer(text)
             if given:
                 final[row, column] = number_of.setdefault(given, len(number_of))
-    return Ballots(tuple(model_ids), final, n_chars, is_refusal)
+    return Ballots(tuple(model_ids), final, n_chars, refused)
 
 
 def ballots_of(data: TrainingData, *, final_answer: FinalAnswer) -> Ballots:
