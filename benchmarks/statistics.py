@@ -4,9 +4,9 @@
     OMP_NUM_THREADS=1 python benchmarks/statistics.py coverage
     OMP_NUM_THREADS=1 python benchmarks/statistics.py coverage --only clusters --n-runs 20000
 
-Both use one core. `speed` prints CPU time, ours and scipy's in the same run. `coverage` draws `--n-runs` samples of
-each kind with a known truth and counts the intervals at level 95 % that hold it; a line is marked where the share is
-more than 3 Monte-Carlo errors from 95 %.
+Both use one core. `speed` prints CPU time, ours and scipy's in the same run. `coverage` draws `--n-runs`
+samples of each kind with a known truth and counts the intervals at level 95 % that hold it; a line is marked
+where the share is more than 3 Monte-Carlo errors from 95 %.
 """
 
 import argparse
