@@ -1,0 +1,100 @@
+"""Figures of an analysis: differences from the control, and quality against cost."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from workbench.errors import InsufficientDataError
+from workbench.experiment.analyse import Analysis, ArmSummary, Comparison
+from workbench.plots.canvas import BLUE, GREY, INK, LINES, VERMILLION, canvas, short
+from workbench.plots.labels import label
+
+_COLOUR_OF_FINDING = {"better": BLUE, "worse": VERMILLION, "undecided": GREY}
+
+
+def forest(analysis: Analysis) -> Figure:
+    """Each arm's difference from the control in percentage points, with its interval and a zero line.
+
+    Raises:
+        InsufficientDataError: there is nothing to compare.
+    """
+    comparisons = analysis.comparisons
+    if not comparisons:
+        raise InsufficientDataError("a forest plot needs an arm besides the control; there is none")
+    figure, axes = canvas(height=1.1 + 0.42 * len(comparisons))
+    positions = np.arange(len(comparisons))[::-1]
+    axes.axvline(0.0, color=INK, linewidth=1.0, zorder=1)
+    for position, comparison in zip(positions, comparisons, strict=True):
+        _interval(axes, comparison, y=float(position))
+    axes.set_yticks(positions, [short(c.arm) for c in comparisons], parse_math=False)
+    axes.set_ylim(-0.6, len(comparisons) - 0.4)
+    level = f"{100 * (1 - analysis.alpha):g} %"
+    measured = f"{analysis.metric}: difference from {short(analysis.control)}"
+    axes.set_xlabel(f"{measured}, percentage points ({level} interval)", parse_math=False)
+    axes.grid(axis="x", color=LINES, linewidth=0.8)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def quality_cost(analysis: Analysis) -> Figure:
+    """Each arm's quality, with its interval, against what 1,000 prompts cost.
+
+    The cost axis is logarithmic where costs differ more than fivefold. An arm without a known cost is
+    named under the plot.
+
+    Raises:
+        InsufficientDataError: no arm has a known cost.
+    """
+    priced = [arm for arm in analysis.arms if arm.usd_per_1k_prompts is not None]
+    if not priced:
+        raise InsufficientDataError("no arm has a known cost; add prices to the catalog to plot against cost")
+    figure, axes = canvas(height=4.0 + 0.15 * max(0, len(priced) - 6))
+    costs = [float(arm.usd_per_1k_prompts or 0.0) for arm in priced]
+    for arm, cost in zip(priced, costs, strict=True):
+        _quality_bar(axes, arm, cost, is_control=arm.arm == analysis.control)
+    cost_axis(axes, costs)
+    axes.set_ylabel(f"{analysis.metric} (%)", parse_math=False)
+    axes.grid(color=LINES, linewidth=0.8)
+    axes.margins(x=0.18, y=0.15)
+    unpriced = [short(arm.arm) for arm in analysis.arms if arm.usd_per_1k_prompts is None]
+    note = f"\nwithout a known cost: {', '.join(unpriced)}" if unpriced else ""
+    level = f"{100 * (1 - analysis.alpha):g} %"
+    axes.set_xlabel(f"USD per 1,000 prompts; bars are {level} intervals of quality{note}", parse_math=False)
+    points = [(cost, 100.0 * arm.quality.value) for arm, cost in zip(priced, costs, strict=True)]
+    bars = [
+        (cost, 100.0 * arm.quality.low, 100.0 * arm.quality.high)
+        for arm, cost in zip(priced, costs, strict=True)
+    ]
+    label(figure, axes, names=[arm.arm for arm in priced], points=points, bars=bars)
+    return figure
+
+
+def _interval(axes: Axes, comparison: Comparison, *, y: float) -> None:
+    difference, colour = comparison.difference, _COLOUR_OF_FINDING[comparison.finding]
+    low, value, high = (100.0 * number for number in (difference.low, difference.value, difference.high))
+    axes.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=2)
+    axes.plot(value, y, "o", color=colour, markersize=7, zorder=3)
+    numbers = f"{value:+.1f} [{low:.1f}, {high:.1f}]".replace("-", "\N{MINUS SIGN}")  # as on the axis
+    text = f"{numbers}  {comparison.finding}"
+    axes.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=colour)
+
+
+def _quality_bar(axes: Axes, arm: ArmSummary, cost: float, *, is_control: bool) -> None:
+    colour = INK if is_control else BLUE
+    low, value, high = (100.0 * number for number in (arm.quality.low, arm.quality.value, arm.quality.high))
+    height = 4 if is_control else 2  # the control is seen where an arm is at the same place
+    axes.plot([cost, cost], [low, high], color=colour, linewidth=1.8, solid_capstyle="butt", zorder=height)
+    axes.plot(cost, value, "D" if is_control else "o", color=colour, markersize=6.5, zorder=height + 1)
+
+
+def cost_axis(axes: Axes, costs: Sequence[float]) -> None:
+    """Dollars on the x axis, logarithmic where they differ more than fivefold."""
+    if min(costs) > 0.0 and max(costs) > 5.0 * min(costs):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"${cost:,.6g}"))
