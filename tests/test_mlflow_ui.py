@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from workbench import outcomes
-from workbench.experiment.analyse import Analysis, ArmSummary, Comparison
+from workbench.experiment.analysis import Analysis, ArmSummary, Comparison
 from workbench.settings import Settings
 from workbench.stats.estimate import Estimate
 

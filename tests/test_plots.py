@@ -9,7 +9,7 @@ from matplotlib.transforms import Bbox
 
 from workbench import plots
 from workbench.errors import InsufficientDataError
-from workbench.experiment.analyse import Analysis, ArmSummary, Comparison
+from workbench.experiment.analysis import Analysis, ArmSummary, Comparison
 from workbench.experiment.verdict import Finding
 from workbench.routing.curves import reliability
 from workbench.routing.evaluate import cross_validate

@@ -19,7 +19,7 @@ import pytest
 
 from workbench import outcomes
 from workbench.errors import ConfigError, StorageError, TrackingError
-from workbench.experiment.analyse import Analysis, ArmSummary, Comparison
+from workbench.experiment.analysis import Analysis, ArmSummary, Comparison
 from workbench.routing import checkpoint
 from workbench.routing.baselines import Fixed
 from workbench.routing.registry import fit

@@ -15,7 +15,8 @@ import yaml
 
 from workbench import __version__, outcomes
 from workbench.errors import MissingExtraError, TrackingError
-from workbench.experiment.analyse import analyse, to_json
+from workbench.experiment.analyse import analyse
+from workbench.experiment.analysis import to_json
 from workbench.experiment.run import Run
 from workbench.experiment.spec import ArmSpec, ExperimentSpec, TrainingSpec
 from workbench.experiment.training import Training, decided

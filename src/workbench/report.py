@@ -8,9 +8,10 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from workbench import plots
-from workbench.experiment.analyse import Analysis, by_task
+from workbench.experiment.analysis import Analysis
 from workbench.experiment.result_table import HEADER, rows
 from workbench.experiment.samples import samples
+from workbench.experiment.subgroups import by_task
 from workbench.experiment.wording import ABSENT, count, percent, printable, shortened, usd
 from workbench.stats.estimate import Estimate
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from workbench import terminal
 from workbench.errors import ConfigError, LockedError, MissingExtraError, StorageError, TrackingError
-from workbench.experiment.analyse import Analysis, from_json
+from workbench.experiment.analysis import Analysis, from_json
 from workbench.experiment.run import mark_interrupted, repair_journal, run, set_run_aside
 from workbench.experiment.spec import ExperimentSpec, load_spec, load_training_spec
 from workbench.experiment.training import Training, train

@@ -31,7 +31,7 @@ from workbench.stats.estimate import Estimate
 if TYPE_CHECKING:  # what is drawn is made elsewhere, by modules that take seconds to import
     from workbench.datasets import Dataset, Description
     from workbench.datasets.fetch import OnProgress
-    from workbench.experiment.analyse import Analysis
+    from workbench.experiment.analysis import Analysis
     from workbench.routing.leaderboard import Leaderboard, Result
 
 _LEADERBOARD: "dict[str, Callable[[Result], str]]" = {

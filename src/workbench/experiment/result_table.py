@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from workbench.experiment.wording import ABSENT, percent, printable, seconds, usd
 
 if TYPE_CHECKING:
-    from workbench.experiment.analyse import Analysis, ArmSummary
+    from workbench.experiment.analysis import Analysis, ArmSummary
 
 HEADER = ("arm", "prompts", "quality", "USD per 1,000 prompts", "latency p50 / p95", "errors")
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from workbench import outcomes
-from workbench.experiment.analyse import Analysis, analyse, to_json
+from workbench.experiment.analyse import analyse
+from workbench.experiment.analysis import Analysis, to_json
 from workbench.experiment.arms import needed_experiments
 from workbench.experiment.batch_delivery import PACE, Pace
 from workbench.experiment.execution import JOURNAL, STATE, Execution, State

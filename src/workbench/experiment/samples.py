@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.experiment.analyse import Analysis, Comparison
+from workbench.experiment.analysis import Analysis, Comparison
 from workbench.experiment.scores import Scores, scores
 from workbench.experiment.wording import printable, shortened
 

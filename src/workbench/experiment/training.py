@@ -9,7 +9,8 @@ import pandas as pd
 
 from workbench import outcomes
 from workbench.errors import ConfigError, MissingExtraError
-from workbench.experiment.analyse import Analysis, analyse, to_json
+from workbench.experiment.analyse import analyse
+from workbench.experiment.analysis import Analysis, to_json
 from workbench.experiment.arms import fit_as_written, needed_experiments, read_table
 from workbench.experiment.progress import Observer
 from workbench.experiment.run import run

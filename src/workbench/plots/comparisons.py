@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from workbench.errors import InsufficientDataError
-from workbench.experiment.analyse import Analysis, ArmSummary, Comparison
+from workbench.experiment.analysis import Analysis, ArmSummary, Comparison
 from workbench.plots.canvas import BLUE, GREY, INK, LINES, VERMILLION, canvas, short
 from workbench.plots.labels import label
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from workbench import outcomes
 from workbench.errors import ConfigError, DataError
-from workbench.experiment.analyse import Analysis, ArmSummary, Comparison
+from workbench.experiment.analysis import Analysis, ArmSummary, Comparison
 from workbench.experiment.result_table import HEADER, rows
 from workbench.redaction import refuse_secrets
 from workbench.stats.estimate import Estimate

@@ -25,7 +25,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.types import ColSpec, DataType, Schema
 
 from workbench.errors import ConfigError, StorageError, TrackingError
-from workbench.experiment.analyse import Analysis
+from workbench.experiment.analysis import Analysis
 from workbench.redaction import holds_secret, without_password
 from workbench.storage import locked, read_bytes, write_text
 from workbench.tracking.record import DatasetRecord, RunRecord, make_record
