@@ -17,7 +17,7 @@ from workbench.stats.estimate import Estimate
 
 Floats = NDArray[np.float64]
 
-_SHARE_STAKED = 0.75
+SHARE_STAKED = 0.75
 """Of the wealth, at most: 1/2 or 3/4 in the source."""
 _N_HALVINGS = 40
 """Of the range, so that a limit is exact to 1e-12 of it."""
@@ -77,7 +77,7 @@ def empirical_bernstein_sequence(
         (2021), Time-uniform, nonparametric, nonasymptotic confidence sequences, Annals of Statistics 49.
     """
     scaled = _scaled(values, bounds, alpha)
-    stakes = np.minimum(_stakes(scaled, alpha), _SHARE_STAKED)
+    stakes = np.minimum(_stakes(scaled, alpha), SHARE_STAKED)
     surprise = (scaled - _before(_running_mean(scaled), 0.5)) ** 2
     staked = np.cumsum(stakes)
     centre = np.cumsum(stakes * scaled) / staked
@@ -111,7 +111,7 @@ def _limit(scaled: Floats, stakes: Floats, alpha: float) -> float:
 
 def _log_wealth(scaled: Floats, stakes: Floats, mean: float) -> Floats:
     """[N] what betting on more than `mean` has made of 1, as a logarithm."""
-    cut = stakes if mean == 0.0 else np.minimum(stakes, _SHARE_STAKED / mean)
+    cut = stakes if mean == 0.0 else np.minimum(stakes, SHARE_STAKED / mean)
     wealth: Floats = np.cumsum(np.log1p(cut * (scaled - mean)))
     return wealth
 

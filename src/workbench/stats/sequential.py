@@ -51,3 +51,33 @@ def steadied(variance: np.ndarray | float, n: np.ndarray | float, *, half_range:
     difference, watched from the second prompt on, up to half would otherwise be called at least once.
     """
     return np.asarray(variance, dtype=float) + 2.0 * half_range**2 / np.asarray(n, dtype=float)
+
+
+class AsymptoticSequence:
+    """The asymptotic sequence of a mean of bounded values, with its evidence against 0, kept up to date row
+    by row.
+
+    What was once ruled out stays so. `n_planned` is where it is at its best.
+    """
+
+    def __init__(self, *, alpha: float, n_planned: int) -> None:
+        self._alpha = alpha
+        self._rho = mixture_scale(max(2, n_planned), alpha=alpha)
+        self._sums = np.zeros(3)  # of ones, values and squares
+        self._limits = (-1.0, 1.0)
+
+    def extend(self, differences: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """[N], [N], [N] the limits that hold after each of these rows in [-1, 1], and the log e-value
+        against 0."""
+        moments = np.stack([np.ones(len(differences)), differences, differences**2])
+        n, total, squares = self._sums[:, None] + np.cumsum(moments, axis=1)
+        self._sums = np.array([n[-1], total[-1], squares[-1]])
+        mean = total / n
+        variance = steadied(np.maximum(squares / n - mean**2, 0.0), n)
+        margin = sequence_margin(n, variance, rho=self._rho, alpha=self._alpha)
+        low = np.maximum.accumulate(np.maximum(mean - margin, self._limits[0]))
+        high = np.minimum.accumulate(np.minimum(mean + margin, self._limits[1]))
+        self._limits = float(low[-1]), float(high[-1])
+        scaled = n * self._rho**2
+        log_e = mean**2 * n * scaled / (2.0 * variance * (scaled + 1.0)) - np.log1p(scaled) / 2.0
+        return low, high, log_e
