@@ -146,6 +146,19 @@ def simulate(port: Annotated[int, typer.Option(min=1, max=65535)] = 8808) -> Non
     _run(serve(port))
 
 
+@app.command()
+def serve(
+    config: Annotated[
+        Path | None, typer.Argument(help="a server's YAML; by default the simulated models are served")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="instead of the file's")] = None,
+) -> None:
+    """Serve models and routers behind an OpenAI-compatible API, with keys for callers."""
+    from workbench import serve_session
+
+    serve_session.serve(config, port=port)
+
+
 @data_app.command("list")
 def data_list() -> None:
     """List the prompt sets and benchmarks that are known, and where they are."""

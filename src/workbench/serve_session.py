@@ -1,0 +1,54 @@
+"""What a person at a terminal gets of the server: its address, the first token, and a call to try."""
+
+import asyncio
+from pathlib import Path
+
+from rich.console import Console
+
+from workbench import terminal
+from workbench.errors import MissingExtraError
+from workbench.settings import Secret
+
+try:
+    from workbench.server.config import ServerConfig, load_config
+    from workbench.server.server import Server, uvicorn_server
+except ModuleNotFoundError as exc:
+    raise MissingExtraError("server", "serving") from exc
+
+_SIMULATED = ("simulator/sim-nano", "simulator/sim-small", "simulator/sim-medium", "simulator/sim-large")
+
+
+def serve(path: Path | None, *, port: int | None) -> None:
+    """Serve until SIGTERM or Ctrl-C, and finish the answers that are under way then.
+
+    Args:
+        path: a server's YAML; None: the simulated models.
+        port: instead of the file's.
+
+    Raises:
+        ConfigError, StorageError: what cannot work, before the port is opened.
+    """
+    config = ServerConfig(models=_SIMULATED) if path is None else load_config(path)
+    if port is not None:
+        config = config.model_copy(update={"port": port})
+    console, server = terminal.console(), Server(config)
+    server.on_ready = lambda token: _tell(console, config, token)
+    asyncio.run(uvicorn_server(server, config).serve())
+
+
+def _tell(console: Console, config: ServerConfig, token: Secret | None) -> None:
+    address = f"http://{config.host}:{config.port}"
+    console.print(f"serving {', '.join(config.models) or config.auto} at {address}/v1", soft_wrap=True)
+    if token is None:
+        return
+    made = '{"name": "me", "budget_usd": 1.0}'
+    console.print(
+        f"""
+The first admin token, shown this once: {token.get_secret_value()}
+Keep it, and make a key for a caller with it:
+
+  curl {address}/admin/keys -H 'Authorization: Bearer TOKEN' -H 'content-type: application/json' -d '{made}'
+""",
+        soft_wrap=True,
+        highlight=False,
+    )

@@ -1,0 +1,41 @@
+"""Who may administer: tokens of their own, the first made when the server is first started."""
+
+import time
+
+import sqlalchemy as sa
+
+from workbench.server.database import admin_tokens
+from workbench.server.tokens import NewToken, id_of, is_token, new_token
+from workbench.settings import Secret
+
+
+class AdminTokens:
+    """The admin tokens that are in the database, as hashes."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._digests: dict[str, str] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """Take from the database what other processes changed."""
+        wanted = sa.select(admin_tokens).where(admin_tokens.c.revoked_at.is_(None))
+        with self._engine.connect() as connection:
+            self._digests = {row.token_id: row.digest for row in connection.execute(wanted)}
+
+    def is_admin(self, token: str) -> bool:
+        """Whether this is an admin token."""
+        return is_token(token, self._digests.get(id_of(token) or ""))
+
+    def first(self) -> Secret | None:
+        """A first token where there is none, to be shown once; None: there is one already."""
+        return None if self._digests else self.create().token
+
+    def create(self) -> NewToken:
+        """One more token."""
+        made = new_token()
+        row = {"token_id": made.token_id, "digest": made.digest, "created_at": time.time()}
+        with self._engine.begin() as connection:
+            connection.execute(sa.insert(admin_tokens).values(row))
+        self.reload()
+        return made

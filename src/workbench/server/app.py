@@ -1,0 +1,47 @@
+"""The server's ASGI app: protocols, models, health and the admin API behind one guard."""
+
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
+
+from workbench import __version__
+from workbench.server.admin import admin_routes
+from workbench.server.admin_tokens import AdminTokens
+from workbench.server.chat_completions import ChatCompletionsWire
+from workbench.server.config import ServerConfig
+from workbench.server.endpoint import Door, Endpoint
+from workbench.server.gateway import Gateway
+from workbench.server.guard import App, FailedAttempts, Guard
+from workbench.server.model_list import ModelList
+from workbench.server.virtual_keys import VirtualKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the app is made of; `server` opens and closes them."""
+
+    config: ServerConfig
+    gateway: Gateway
+    keys: VirtualKeys
+    admins: AdminTokens
+
+
+def make_app(parts: Parts) -> App:
+    """The app. It opens nothing: `parts` are open when the first request comes."""
+    attempts = FailedAttempts()
+    door = Door(parts.keys, attempts)
+    wires = [ChatCompletionsWire()]
+    endpoints = [
+        Route(wire.path, Endpoint(wire, parts.gateway, door, parts.config.limits), methods=None)
+        for wire in wires
+    ]
+    described = FastAPI(
+        title="Workbench", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    described.include_router(admin_routes(parts.keys, parts.admins, attempts))
+
+    models = Route("/v1/models", ModelList(parts.gateway.targets, door), methods=None)
+    app = Starlette(routes=[*endpoints, models, Mount("/", described)])
+    return Guard(app, parts.config)

@@ -1,0 +1,91 @@
+"""Where the server keeps what must outlive it: tokens, virtual keys and outcomes. Owns SQLAlchemy.
+
+SQLite by default, PostgreSQL by setting. The tables are made and changed by the migrations beside this file.
+"""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from workbench.errors import ConfigError, StorageError
+from workbench.storage import writable_folder
+
+metadata = sa.MetaData()
+
+admin_tokens = sa.Table(
+    "admin_tokens",
+    metadata,
+    sa.Column("token_id", sa.String(12), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("revoked_at", sa.Float),
+)
+
+virtual_keys = sa.Table(
+    "virtual_keys",
+    metadata,
+    sa.Column("key_id", sa.String(12), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("tenant", sa.String(100), nullable=False),
+    sa.Column("budget_usd", sa.Float),
+    sa.Column("requests_per_minute", sa.Float),
+    sa.Column("models", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float),
+    sa.Column("revoked_at", sa.Float),
+)
+
+outcomes = sa.Table(
+    "outcomes",
+    metadata,
+    sa.Column("request_id", sa.String(64), primary_key=True),
+    sa.Column("at", sa.Float, nullable=False, index=True),
+    sa.Column("key_id", sa.String(12), nullable=False),
+    sa.Column("tenant", sa.String(100), nullable=False),
+    sa.Column("experiment", sa.String(100)),
+    sa.Column("arm", sa.String(300), nullable=False),
+    sa.Column("router", sa.String(300), nullable=False),
+    sa.Column("asked_model", sa.String(300), nullable=False),
+    sa.Column("model", sa.String(300), nullable=False),
+    sa.Column("provider", sa.String(100), nullable=False),
+    sa.Column("served_model", sa.String(300)),
+    sa.Column("propensity", sa.Float),
+    sa.Column("predicted_quality", sa.Float),
+    sa.Column("predicted_cost_usd", sa.Float),
+    sa.Column("cost_usd", sa.Float),
+    sa.Column("latency_s", sa.Float),
+    sa.Column("first_token_s", sa.Float),
+    sa.Column("input_tokens", sa.Integer),
+    sa.Column("output_tokens", sa.Integer),
+    sa.Column("error", sa.String(100)),
+    sa.Column("cluster", sa.String(64)),
+    sa.Column("prompt", sa.Text),
+    sa.Column("response", sa.Text),
+    sa.Column("quality", sa.Float),
+    sa.Column("quality_at", sa.Float),
+    sa.Index("outcomes_of_key", "key_id", "at"),
+)
+"""A row for each served request. `cluster` is a digest of the caller's user or conversation, which are not
+independent; `prompt` and `response` are there only where the server is told to keep them."""
+
+
+def open_database(url: str | None, folder: Path) -> sa.Engine:
+    """The database at `url`, by default SQLite in `folder`, with its tables as this version wants them.
+
+    Raises:
+        ConfigError: `url` is no address of a database, or its driver is not installed.
+        StorageError: it does not answer, or cannot be written.
+    """
+    if url is None:
+        writable_folder(folder)
+        url = f"sqlite:///{folder / 'server.db'}"
+    try:
+        engine = sa.create_engine(url, hide_parameters=True)
+        metadata.create_all(engine)
+    except (sa.exc.ArgumentError, ModuleNotFoundError) as exc:
+        raise ConfigError("database is no URL that SQLAlchemy knows, or its driver is missing") from exc
+    except SQLAlchemyError as exc:
+        raise StorageError(f"the server's database does not answer ({type(exc).__name__})") from exc
+    return engine

@@ -1,0 +1,188 @@
+"""From a request to an answer: who asks, where it goes, what it may cost, and the outcome that is kept.
+
+No HTTP: `endpoint` has that. It is the `Client` and the routers of the rest of the package.
+"""
+
+import secrets
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from workbench.budget import Reservation
+from workbench.client import Client
+from workbench.errors import (
+    AllProvidersFailedError,
+    AuthError,
+    BudgetError,
+    ConfigError,
+    ContextTooLongError,
+    DataError,
+    ModelNotFoundError,
+    ProviderError,
+    ProviderTimeoutError,
+    QuotaExceededError,
+    RateLimitError,
+    RequestError,
+    WorkbenchError,
+)
+from workbench.server.exchange import Asked, Refusal, Routed, Served
+from workbench.server.outcome_log import OutcomeLog
+from workbench.server.targets import Targets
+from workbench.server.virtual_keys import Caller
+from workbench.types import Completion, Delta
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a streamed answer; the last one carries what was `served`."""
+
+    delta: Delta
+    served: Served | None = None
+
+
+class Gateway:
+    """Serves requests of callers through one client, and keeps the outcome of each."""
+
+    def __init__(
+        self, client: Client, targets: Targets, log: OutcomeLog, *, fallbacks: Sequence[str] = ()
+    ) -> None:
+        self.client = client
+        self.targets = targets
+        self.log = log
+        self._fallbacks = tuple(fallbacks)
+
+    def route(self, caller: Caller, asked: Asked, *, request_id: str) -> Routed:
+        """Let the caller's key count the request, and decide where it goes.
+
+        Raises:
+            Refusal: the key does not allow it, or nothing is called so.
+        """
+        caller.check(asked.target)
+        target = self.targets.find(asked.target)
+        for fallback in asked.fallbacks:
+            caller_may = not caller.key.models or fallback in caller.key.models
+            if not caller_may or fallback not in self.targets.model_ids:
+                raise Refusal(404, "model_not_found", f"fallbacks: there is no model {fallback[:100]!r} here")
+        decision = target.decide(asked.prompt)
+        return Routed(request_id, asked, decision, arm=asked.target, created_s=int(time.time()))
+
+    async def serve(self, caller: Caller, routed: Routed) -> Served:
+        """The answer.
+
+        Raises:
+            Refusal: there is none, and why.
+        """
+        reservation = self._reserved(caller, routed)
+        started_s = time.monotonic()
+        try:
+            asked, decision = routed.asked, routed.decision
+            completion = await self.client.complete(
+                decision.model_id, asked.prompt, decoding=asked.decoding, fallbacks=self._after(routed)
+            )
+        except BaseException as exc:
+            self._failed(caller, routed, exc, reservation, time.monotonic() - started_s)
+            if isinstance(exc, WorkbenchError):
+                raise refusal_of(exc) from exc
+            raise
+        return self._served(caller, routed, completion, reservation)
+
+    async def stream(self, caller: Caller, routed: Routed) -> AsyncGenerator[Piece]:
+        """The answer, piece by piece.
+
+        Raises:
+            Refusal: it did not begin, or broke off.
+        """
+        reservation = self._reserved(caller, routed)
+        started_s, is_over = time.monotonic(), False
+        asked, decision = routed.asked, routed.decision
+        try:
+            deltas = self.client.stream(
+                decision.model_id, asked.prompt, decoding=asked.decoding, fallbacks=self._after(routed)
+            )
+            async with aclosing(deltas):
+                async for delta in deltas:
+                    if delta.completion is None:
+                        yield Piece(delta)
+                        continue
+                    is_over = True
+                    yield Piece(delta, self._served(caller, routed, delta.completion, reservation))
+        except BaseException as exc:
+            if not is_over:
+                self._failed(caller, routed, exc, reservation, time.monotonic() - started_s)
+            if isinstance(exc, WorkbenchError):
+                raise refusal_of(exc) from exc
+            raise
+
+    def _after(self, routed: Routed) -> tuple[str, ...]:
+        """What is asked when the decision's model fails: the router's next, the caller's, the server's."""
+        return (*routed.decision.fallbacks, *routed.asked.fallbacks, *self._fallbacks)
+
+    def _reserved(self, caller: Caller, routed: Routed) -> Reservation | None:
+        """What the request can cost, set aside in the budget of the key.
+
+        Raises:
+            Refusal: the budget does not allow it, or the cost of a model is not known.
+        """
+        if caller.budget is None:
+            return None
+        names = dict.fromkeys((routed.decision.model_id, *self._after(routed)))
+        try:
+            specs = [self.client.catalog.callable_model(name) for name in names]
+            bound_usd = max(spec.cost_bound_usd(routed.asked.prompt, routed.asked.decoding) for spec in specs)
+            return caller.budget.reserve(bound_usd)
+        except (BudgetError, ConfigError, DataError) as exc:
+            raise refusal_of(exc) from exc
+
+    def _served(
+        self, caller: Caller, routed: Routed, completion: Completion, reservation: Reservation | None
+    ) -> Served:
+        if reservation is not None:
+            reservation.settle(completion.cost_usd or 0.0)
+        served = Served(routed, completion)
+        self.log.served(caller.key, served)
+        return served
+
+    def _failed(
+        self,
+        caller: Caller,
+        routed: Routed,
+        failure: BaseException,
+        reservation: Reservation | None,
+        latency_s: float,
+    ) -> None:
+        cost_usd = failure.cost_usd if isinstance(failure, ProviderError) else None
+        if reservation is not None:
+            reservation.settle(cost_usd or 0.0)
+        self.log.failed(caller.key, routed, failure, cost_usd=cost_usd, latency_s=latency_s)
+
+
+def new_request_id() -> str:
+    """A name that no other request has."""
+    return secrets.token_hex(12)
+
+
+_STATUS: tuple[tuple[type[WorkbenchError], int, str, str], ...] = (
+    (ContextTooLongError, 400, "context_length_exceeded", "the prompt is longer than the model's window"),
+    (RateLimitError, 429, "rate_limit_exceeded", "the provider has too many requests now"),
+    (ModelNotFoundError, 502, "model_unavailable", "the provider does not serve this model"),
+    (AuthError, 502, "provider_refused", "the provider refused the server's key"),
+    (QuotaExceededError, 502, "provider_refused", "the server's account with the provider has no credit"),
+    (RequestError, 400, "provider_refused", "the provider refused what was asked"),
+    (ProviderTimeoutError, 504, "timeout", "no answer in time"),
+    (AllProvidersFailedError, 502, "all_providers_failed", "every model that was asked failed"),
+    (ProviderError, 502, "provider_failed", "the provider failed"),
+    (BudgetError, 402, "budget_exceeded", "the request could cost more than is left of the budget"),
+    (ConfigError, 400, "invalid_request", "the request cannot be sent as it is"),
+    (DataError, 400, "invalid_request", "the request has what the protocol of the model cannot carry"),
+)
+"""In this order: what a caller is told of each error, since its own message may have more than is theirs."""
+
+
+def refusal_of(error: WorkbenchError) -> Refusal:
+    """What a caller is told of an error: no path, no key, and nothing that a provider wrote."""
+    for kind, status, code, message in _STATUS:
+        if isinstance(error, kind):
+            retry_after_s = error.retry_after_s if isinstance(error, ProviderError) else None
+            return Refusal(status, code, message, retry_after_s=retry_after_s)
+    return Refusal(500, "internal_error", "the server failed; its log says why")

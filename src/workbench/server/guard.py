@@ -1,0 +1,170 @@
+"""What every request passes first: its host, its size, the time it takes to come, and who asks.
+
+Pure ASGI, so that a stream costs nothing more. Refused here, a request reaches no other code.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from workbench.server.config import ServerConfig
+from workbench.server.exchange import Refusal
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+_N_TRIES = 20
+_TRIES_S = 60.0
+_N_PEERS = 10_000
+
+
+class FailedAttempts:
+    """Wrong tokens of each peer: after `_N_TRIES` in a minute it must wait, unless it has a right one."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._tries: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def check(self, peer: str) -> None:
+        """
+        Raises:
+            Refusal: there were too many wrong tokens from there.
+        """
+        n_tries, since_s = self._tries.get(peer, (0, 0.0))
+        wait_s = since_s + _TRIES_S - self._now_s()
+        if n_tries >= _N_TRIES and wait_s > 0:
+            raise Refusal(429, "too_many_attempts", "too many wrong tokens; wait", retry_after_s=wait_s)
+
+    def add(self, peer: str) -> None:
+        """Count a wrong token."""
+        n_tries, since_s = self._tries.pop(peer, (0, self._now_s()))
+        if self._now_s() - since_s > _TRIES_S:
+            n_tries, since_s = 0, self._now_s()
+        self._tries[peer] = (n_tries + 1, since_s)
+        if len(self._tries) > _N_PEERS:
+            self._tries.popitem(last=False)
+
+
+class Guard:
+    """An ASGI app around another: refuses what no request of ours may be."""
+
+    def __init__(self, app: App, config: ServerConfig) -> None:
+        self._app = app
+        self._hosts = config.allowed_hosts
+        self._cors = config.cors
+        self._limits = config.limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        extra = [*_SECURITY, *self._cors_headers(scope)]
+
+        async def secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *extra]
+            await send(message)
+
+        if (problem := self._problem(scope)) is not None:
+            await refuse(problem, secured)
+        elif scope["method"] == "OPTIONS" and _header(scope, b"access-control-request-method") is not None:
+            await _answer(204 if self._is_allowed_origin(scope) else 403, b"", secured)
+        else:
+            await self._app(scope, receive, secured)
+
+    def _problem(self, scope: Scope) -> Refusal | None:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1 or _host_name(hosts[0]) not in self._hosts:
+            return Refusal(400, "wrong_host", "this server is not called so; add the name to `hosts`")
+        if not scope["path"].startswith("/") or "://" in scope.get("raw_path", b"").decode("latin-1"):
+            return Refusal(400, "wrong_target", "send the path alone")
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._limits.header_bytes:
+            return Refusal(431, "headers_too_large", "the headers are too large")
+        coding = _header(scope, b"content-encoding")
+        if coding not in (None, b"", b"identity"):
+            return Refusal(415, "unsupported_encoding", "send the body uncompressed")
+        length = _header(scope, b"content-length")
+        if length is not None and (not length.isdigit() or int(length) > self._limits.body_bytes):
+            return too_large(self._limits.body_bytes)
+        return None
+
+    def _is_allowed_origin(self, scope: Scope) -> bool:
+        origin = _header(scope, b"origin")
+        return origin is not None and (
+            origin.decode("latin-1") in self._cors.origins or "*" in self._cors.origins
+        )
+
+    def _cors_headers(self, scope: Scope) -> Iterable[tuple[bytes, bytes]]:
+        if not self._cors.origins or not self._is_allowed_origin(scope):
+            return
+        yield b"access-control-allow-origin", _header(scope, b"origin") or b""
+        yield b"vary", b"origin"
+        yield b"access-control-allow-headers", b"authorization, content-type, x-api-key"
+        yield b"access-control-allow-methods", b"GET, POST"
+        yield b"access-control-expose-headers", b"x-request-id"
+        if self._cors.credentials:
+            yield b"access-control-allow-credentials", b"true"
+
+
+async def body_of(receive: Receive, *, most_bytes: int, within_s: float) -> bytes:
+    """The body of a request.
+
+    Raises:
+        Refusal: it is too large, or does not come in time.
+    """
+    parts, n_bytes = [], 0
+    try:
+        async with asyncio.timeout(within_s):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refusal(400, "left", "the body did not come whole")
+                parts.append(message.get("body", b""))
+                n_bytes += len(parts[-1])
+                if n_bytes > most_bytes:
+                    raise too_large(most_bytes)
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError as exc:
+        raise Refusal(408, "upload_timeout", f"the body did not come in {within_s:g} s") from exc
+    return b"".join(parts)
+
+
+def too_large(most_bytes: int) -> Refusal:
+    """What a body that is over the limit is told."""
+    return Refusal(413, "body_too_large", f"the body is over {most_bytes:,} bytes")
+
+
+async def refuse(refusal: Refusal, send: Send) -> None:
+    """Answer a request that reached no protocol, in OpenAI's shape, which most clients read."""
+    from workbench.server.chat_completions import encoded, error_body
+
+    await _answer(refusal.status, encoded(error_body(refusal)), send)
+
+
+async def _answer(status: int, body: bytes, send: Send) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _header(scope: Scope, name: bytes) -> bytes | None:
+    return next((value for key, value in scope["headers"] if key == name), None)
+
+
+def _host_name(host: bytes) -> str:
+    text = host.decode("latin-1").lower()
+    if text.startswith("["):
+        return text.partition("]")[0] + "]"
+    return text.partition(":")[0]

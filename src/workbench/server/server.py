@@ -1,0 +1,121 @@
+"""Starting and stopping: what a server opens, in which order, and what it tells the person who started it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import uvicorn
+
+from workbench.budget import Budget
+from workbench.client import Client, Limits, connect
+from workbench.errors import ConfigError
+from workbench.providers.registry import SIMULATOR
+from workbench.providers.simulator import Simulator
+from workbench.server.admin_tokens import AdminTokens
+from workbench.server.app import Parts, make_app
+from workbench.server.config import ServerConfig
+from workbench.server.database import open_database
+from workbench.server.gateway import Gateway
+from workbench.server.guard import App, Receive, Scope, Send
+from workbench.server.outcome_log import OutcomeLog
+from workbench.server.targets import Load, Targets
+from workbench.server.virtual_keys import VirtualKeys
+from workbench.settings import Secret
+
+_BACKLOG = 2048
+
+
+@asynccontextmanager
+async def opened(config: ServerConfig, *, load: Load | None = None) -> AsyncIterator[Parts]:
+    """Everything that a server needs, open while the block runs.
+
+    Raises:
+        ConfigError, StorageError: what cannot work, before the port is opened.
+    """
+    targets = Targets(
+        config.models, auto=config.auto, routers=config.routers, load=load, folder=config.folder
+    )
+    targets.load()
+    if not targets.names:
+        raise ConfigError("a server needs `models`, `auto` or `routers`: there is nothing to serve")
+    engine = open_database(config.database, config.folder)
+    log = OutcomeLog(engine, with_content=config.prompts_are_kept)
+    keys = VirtualKeys(engine, spent_usd=log.spent_usd)
+    async with AsyncExitStack() as stack:
+        stack.callback(engine.dispose)
+        client = await stack.enter_async_context(await _client(config, targets, stack))
+        await stack.enter_async_context(log)
+        stack.push_async_callback(_stopped, asyncio.create_task(_kept_fresh(config, targets, keys)))
+        gateway = Gateway(client, targets, log, fallbacks=config.fallbacks)
+        yield Parts(config, gateway, keys, AdminTokens(engine))
+
+
+class Server:
+    """The ASGI app as a process serves it: opens everything when it starts, closes it when it stops."""
+
+    def __init__(self, config: ServerConfig, *, load: Load | None = None) -> None:
+        self._config = config
+        self._load = load
+        self._app: App | None = None
+        self.on_ready: Callable[[Secret | None], None] = lambda token: None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._app is not None:
+            await self._app(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with opened(self._config, load=self._load) as parts:
+            self._app = make_app(parts)
+            self.on_ready(parts.admins.first())
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def uvicorn_server(app: App, config: ServerConfig) -> uvicorn.Server:
+    """A uvicorn that serves `app`; it stops at SIGTERM, after the answers that are under way."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=config.host,
+            port=config.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            lifespan="on",
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=round(config.limits.drain_s),
+            h11_max_incomplete_event_size=config.limits.header_bytes,
+        )
+    )
+
+
+async def _client(config: ServerConfig, targets: Targets, stack: AsyncExitStack) -> Client:
+    """A client of every model that may be asked, with a simulator where one is."""
+    model_ids = tuple(dict.fromkeys((*targets.model_ids, *config.fallbacks)))
+    url = None
+    if any(model_id.startswith(f"{SIMULATOR}/") for model_id in model_ids):
+        from workbench.settings import Settings
+
+        url = Settings().simulator_url or (await stack.enter_async_context(Simulator())).base_url
+    limits = Limits(concurrency=config.limits.concurrency, deadline_s=config.limits.deadline_s)
+    budget = None if config.budget_usd is None else Budget(config.budget_usd)
+    return connect(model_ids, limits=limits, budget=budget, simulator_url=url)
+
+
+async def _kept_fresh(config: ServerConfig, targets: Targets, keys: VirtualKeys) -> None:
+    """Take over, from time to time, keys and routers that were changed elsewhere."""
+    while True:
+        await asyncio.sleep(config.reload_s)
+        await asyncio.to_thread(keys.reload)
+        await targets.reload()
+
+
+async def _stopped(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
