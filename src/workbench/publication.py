@@ -180,7 +180,7 @@ def parameters(run: Run) -> dict[str, str | int | float]:
         "prompts": spec.replay.outcomes if spec.replay else spec.prompts.source,
         "prompts_sha256": str(prompts)[:16],
         "n_prompts": len(run.plan.prompts),
-        "scorer": spec.scorer,
+        "scorer": str(spec.scorer),
         "repeats": spec.repeats,
         "control": spec.control_arm,
         "alpha": spec.alpha,

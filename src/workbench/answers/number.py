@@ -42,12 +42,30 @@ def numbers(text: str) -> list[Number]:
     return [number for number in read if number is not None]
 
 
-def same(given: Number, wanted: Number) -> bool:
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far a number may be from the one that is wanted: a share of the latter, or an amount."""
+
+    relative: float = RELATIVE_TOLERANCE
+    absolute: float = ABSOLUTE_TOLERANCE
+
+    def allows(self, given: float, wanted: float) -> bool:
+        """Whether `given` is within either of `wanted`."""
+        return abs(given - wanted) <= max(self.relative * abs(wanted), self.absolute)
+
+
+TOLERANCE = Tolerance()
+
+
+def same(given: Number, wanted: Number, tolerance: Tolerance = TOLERANCE) -> bool:
     """Whether both are one number; where only one is in per cent, 50 % is both 50 and 0.5."""
     if given.is_percent == wanted.is_percent:
-        return close(given.value, wanted.value)
-    percent, other = (given, wanted) if given.is_percent else (wanted, given)
-    return close(percent.value, other.value) or close(percent.value / 100.0, other.value)
+        return tolerance.allows(given.value, wanted.value)
+    if given.is_percent:
+        return tolerance.allows(given.value, wanted.value) or tolerance.allows(
+            given.value / 100.0, wanted.value
+        )
+    return tolerance.allows(given.value, wanted.value) or tolerance.allows(given.value, wanted.value / 100.0)
 
 
 def close(given: float, wanted: float) -> bool:

@@ -29,7 +29,7 @@ async def connected(
         if cache is not None:
             stack.push_async_callback(cache.aclose)
         client = connect(
-            plan.model_ids,
+            plan.called_ids,
             providers=plan.providers,
             catalog=plan.catalog,
             limits=Limits(concurrency=spec.concurrency, deadline_s=spec.deadline_s),

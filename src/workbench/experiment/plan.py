@@ -18,12 +18,16 @@ from workbench.providers.base import Provider
 from workbench.providers.batches import check_takes_batches
 from workbench.providers.registry import SIMULATOR
 from workbench.providers.replay import ReplayProvider
-from workbench.scoring import Scorer, scorer
+from workbench.scoring import LocalScorer, local_scorer
+from workbench.scoring.options import Embedding, Judge, PairwiseJudge
 from workbench.settings import Settings
 from workbench.types import Completion, Decision, Prompt
 
 RECORDED = "recorded"
 """The scorer that takes the quality from the replayed table instead of looking at the answer."""
+
+TIE = 0.5
+"""What an answer scores against itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,8 @@ class Call:
 class Plan:
     """An experiment ready to run. `simulator_url` None: a simulator must be started where one is used.
 
-    `cache_dir` is where answers are kept that may be used again. `trace_share` and `show_content` are as in
-    the settings.
+    `scorer` None: a model or people judge, or the quality is recorded. `cache_dir` is where answers are kept
+    that may be used again. `trace_share` and `show_content` are as in the settings.
     """
 
     spec: ExperimentSpec
@@ -55,7 +59,7 @@ class Plan:
     catalog: Catalog
     fingerprint: dict[str, Any]
     replay: ReplayProvider | None
-    scorer: Scorer | None
+    scorer: LocalScorer | None
     simulator_url: str | None = None
     cache_dir: Path = Path("cache")
     trace_share: float = 0.0
@@ -67,6 +71,36 @@ class Plan:
         return tuple(dict.fromkeys(model_id for arm in self.arms for model_id in arm.model_ids))
 
     @property
+    def called_ids(self) -> tuple[str, ...]:
+        """The same, and the model that scores."""
+        return tuple(dict.fromkeys((*self.model_ids, *self.judging_ids)))
+
+    @property
+    def judging_ids(self) -> tuple[str, ...]:
+        """The model that scores; none where no model does."""
+        match self.spec.scorer:
+            case Judge(model=model) | PairwiseJudge(model=model):
+                return (model,)
+            case Embedding(model=model) if "/" in model:
+                return (model,)
+        return ()
+
+    @property
+    def against(self) -> str | None:
+        """The arm that a pairwise judge holds the others against; None: there is no such judge."""
+        options = self.spec.scorer
+        if not isinstance(options, PairwiseJudge):
+            return None
+        return self.spec.control_arm if options.against == "control" else options.against
+
+    @property
+    def scores_later(self) -> bool:
+        """Whether answers are scored after they are kept, as that takes time, or a model that is paid."""
+        return isinstance(self.spec.scorer, Judge | PairwiseJudge | Embedding) or (
+            self.scorer is not None and self.scorer.is_slow
+        )
+
+    @property
     def providers(self) -> tuple[Provider, ...]:
         """Providers that are made here and not found in the registry."""
         return (self.replay,) if self.replay else ()
@@ -74,14 +108,17 @@ class Plan:
     @property
     def uses_simulator(self) -> bool:
         """Whether an arm asks a simulated model."""
-        return any(model_id.startswith(f"{SIMULATOR}/") for model_id in self.model_ids)
+        return any(model_id.startswith(f"{SIMULATOR}/") for model_id in self.called_ids)
 
     def score(self, completion: Completion, call: Call) -> float | None:
-        """The quality of an answer in [0, 1]."""
-        prompt, seed = call.prompt, self.spec.decode(call.repeat).seed
-        if self.scorer is not None and prompt.reference is not None:
-            return self.scorer(completion.text, prompt.reference)
-        return self.replay.recorded_quality(completion.model, prompt, seed=seed) if self.replay else None
+        """The quality of an answer in [0, 1]; None: it is scored later, or by people, or not at all."""
+        prompt = call.prompt
+        if self.scorer is not None:
+            return None if self.scorer.is_slow else self.scorer.score(completion.text, prompt.reference or "")
+        if self.spec.scorer.kind == RECORDED and self.replay is not None:
+            seed = self.spec.decode(call.repeat).seed
+            return self.replay.recorded_quality(completion.model, prompt, seed=seed)
+        return TIE if call.arm.name == self.against else None
 
     def cost_bound_usd(self, call: Call, decision: Decision) -> float:
         """The most that one request of this call can cost; 0.0 where no price is known."""
@@ -114,6 +151,7 @@ def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
     recorded = read_table(spec.replay, folder=spec.folder, settings=settings) if spec.replay else None
     replay = None if recorded is None else ReplayProvider(recorded)
     prompts = _prompts(spec, recorded)
+    local = local_scorer(spec.scorer, folder=spec.folder)
     arms, table_digests = make_arms(spec, settings)
     plan = Plan(
         spec=spec,
@@ -125,9 +163,10 @@ def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
             **spec.fingerprint(),
             "prompts_sha256": digest([(p.prompt_id, p.text, p.reference, p.system) for p in prompts]),
             "fitted_on_sha256": table_digests,
+            **({"scorer_sha256": local.sha256} if local is not None and local.sha256 else {}),
         },
         replay=replay,
-        scorer=None if spec.scorer == RECORDED else scorer(spec.scorer),
+        scorer=local,
         simulator_url=settings.simulator_url or Settings().simulator_url,
         cache_dir=settings.cache_dir / "answers",
         trace_share=settings.trace_share,
@@ -173,23 +212,27 @@ def _catalog(settings: Settings, replay: ReplayProvider | None) -> Catalog:
 
 
 def _check_scorer(plan: Plan) -> None:
-    if plan.scorer is None:
-        if plan.replay is None:
-            raise ConfigError(
-                "scorer 'recorded' takes the quality from a replayed table; name one under `replay`"
-            )
-        return
-    without = [prompt.prompt_id for prompt in plan.prompts if prompt.reference is None]
-    if without:
+    options = plan.spec.scorer
+    if options.kind == RECORDED and plan.replay is None:
         raise ConfigError(
-            f"scorer {plan.spec.scorer!r} compares with a reference, but {len(without)} of "
+            "scorer 'recorded' takes the quality from a replayed table; name one under `replay`"
+        )
+    if plan.against is not None and plan.against not in [arm.name for arm in plan.arms]:
+        raise ConfigError(f"the scorer pairwise_judge is against {plan.against!r}, which is not an arm")
+    needs_reference = isinstance(options, Embedding) or (
+        plan.scorer is not None and plan.scorer.needs_reference
+    )
+    without = [prompt.prompt_id for prompt in plan.prompts if prompt.reference is None]
+    if needs_reference and without:
+        raise ConfigError(
+            f"scorer {options.kind!r} compares with a reference, but {len(without)} of "
             f"{len(plan.prompts)} prompts have none ({', '.join(without[:3])}, ...)"
         )
 
 
 def _check_models(plan: Plan) -> None:
     """Every model must be one that may be called; under a budget, one with a price."""
-    for model_id in plan.model_ids:
+    for model_id in plan.called_ids:
         known = plan.catalog.callable_model(model_id)
         if plan.spec.budget_usd is not None:
             known.cost_bound_usd(plan.prompts[0], plan.spec.decode(0))

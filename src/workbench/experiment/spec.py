@@ -23,6 +23,7 @@ from pydantic import (
 from workbench.errors import ConfigError, DataError
 from workbench.redaction import holds_secret, refuse_secrets
 from workbench.routing.aim import Aim, read_aim
+from workbench.scoring import ScorerOptions, read_options
 from workbench.storage import read_bytes, safe_name
 from workbench.types import Decoding
 
@@ -52,6 +53,13 @@ def _aim(written: object) -> Aim:
         raise ValueError(str(exc)) from exc
 
 
+def _scorer(written: object) -> ScorerOptions:
+    try:
+        return read_options(written)
+    except ConfigError as exc:
+        raise ValueError(str(exc)) from exc
+
+
 FileName = Annotated[str, AfterValidator(_file_name)]
 """A name that can be a folder's, since a run's folder has it."""
 
@@ -67,6 +75,13 @@ CacheKind = Annotated[
 
 WrittenAim = Annotated[InstanceOf[Aim], BeforeValidator(_aim), PlainSerializer(str)]
 """An aim in words, or as a mapping with the fields of `Aim`."""
+
+WrittenScorer = Annotated[
+    InstanceOf[ScorerOptions],
+    BeforeValidator(_scorer),
+    PlainSerializer(lambda options: options.written),
+]
+"""A scorer by its name, or as a mapping of its kind and options; kept as briefly as it can be written."""
 
 _Spec = TypeVar("_Spec", bound=BaseModel)
 
@@ -154,7 +169,7 @@ class ExperimentSpec(_Strict):
     replay: TableSpec | None = None
     arms: Annotated[tuple[ArmSpec, ...], Field(min_length=1)]
     control: str | None = Field(default=None, description="the arm that the others are compared with")
-    scorer: str = "answer"
+    scorer: WrittenScorer = Field(default=read_options("answer"), description="how an answer is judged")
     metric: Literal["quality"] = "quality"
     decoding: DecodingSpec = DecodingSpec()
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1

@@ -1,12 +1,12 @@
 """Scores by number."""
 
 from workbench.answers.final import final_line
-from workbench.answers.number import Number, numbers, same
+from workbench.answers.number import TOLERANCE, Number, Tolerance, numbers, same
 from workbench.errors import DataError
 
 
-def numeric(response: str, reference: str) -> float:
-    """1 if the number that the response ends with is the reference's, within a relative 1e-6.
+def numeric(response: str, reference: str, *, tolerance: Tolerance = TOLERANCE) -> float:
+    """1 if the number that the response ends with is the reference's, by default within a relative 1e-6.
 
     A marked final answer (`Answer: ...`, `#### ...`, `\\boxed{...}`) goes before the rest of the text.
     Commas, currency signs, fractions, and per cent against a share are understood.
@@ -21,7 +21,7 @@ def numeric(response: str, reference: str) -> float:
     if wanted is None:
         raise DataError(f"the scorer 'numeric' needs a number in the reference, which is {reference[:80]!r}")
     given = _last(response)
-    return float(given is not None and same(given, wanted))
+    return float(given is not None and same(given, wanted, tolerance))
 
 
 def _last(text: str) -> Number | None:
