@@ -37,7 +37,8 @@ OWNERS = {
     "ipywidgets": {"widgets"},
     "matplotlib": {"plots"},
     "typer": {"cli"},
-    "fastapi": {"server.admin", "server.app"},
+    "fastapi": {"server.admin", "server.administrator", "server.app", "server.operations"},
+    "prometheus_client": {"server.metrics"},
     "starlette": {"server.app"},
     "uvicorn": {"server.server"},
     "sqlalchemy": {

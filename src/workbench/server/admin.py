@@ -1,15 +1,12 @@
-"""The admin API: keys of callers, under a token of its own. Owns FastAPI, with `app`."""
+"""The admin API: keys of callers, under a token of its own. FastAPI is owned by the modules of routes."""
 
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 
-from workbench.server.admin_tokens import AdminTokens
-from workbench.server.endpoint import peer_of, token_of
-from workbench.server.exchange import Refusal
-from workbench.server.guard import FailedAttempts
+from workbench.server.administrator import Administrator
 from workbench.server.virtual_keys import VirtualKey, VirtualKeys
 
 
@@ -46,24 +43,8 @@ class KeyMade(KeyShown):
     token: str
 
 
-def admin_routes(keys: VirtualKeys, tokens: AdminTokens, attempts: FailedAttempts) -> APIRouter:
+def admin_routes(keys: VirtualKeys, administrator: Administrator) -> APIRouter:
     """All routes below `/admin`; each asks for an admin token first."""
-
-    def administrator(request: Request) -> None:
-        """
-        Raises:
-            HTTPException: no admin token, the same whatever is wrong with it.
-        """
-        peer = peer_of(request.scope)
-        if tokens.is_admin(token_of(request.scope)):
-            return
-        try:
-            attempts.check(peer)
-        except Refusal as refusal:
-            raise HTTPException(429, refusal.message, headers={"retry-after": "60"}) from None
-        attempts.add(peer)
-        raise HTTPException(401, "an admin token is needed", headers={"www-authenticate": "Bearer"})
-
     router = APIRouter(prefix="/admin", dependencies=[Depends(administrator)], tags=["admin"])
 
     @router.get("/keys")

@@ -9,12 +9,15 @@ from starlette.routing import Mount, Route
 from workbench import __version__
 from workbench.server.admin import admin_routes
 from workbench.server.admin_tokens import AdminTokens
+from workbench.server.administrator import Administrator
 from workbench.server.chat_completions import ChatCompletionsWire
 from workbench.server.config import ServerConfig
 from workbench.server.endpoint import Door, Endpoint
 from workbench.server.gateway import Gateway
 from workbench.server.guard import App, FailedAttempts, Guard
+from workbench.server.metrics import Metrics
 from workbench.server.model_list import ModelList
+from workbench.server.operations import operation_routes
 from workbench.server.virtual_keys import VirtualKeys
 
 
@@ -26,6 +29,7 @@ class Parts:
     gateway: Gateway
     keys: VirtualKeys
     admins: AdminTokens
+    metrics: Metrics
 
 
 def make_app(parts: Parts) -> App:
@@ -40,7 +44,9 @@ def make_app(parts: Parts) -> App:
     described = FastAPI(
         title="Workbench", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
     )
-    described.include_router(admin_routes(parts.keys, parts.admins, attempts))
+    administrator = Administrator(parts.admins, attempts)
+    described.include_router(admin_routes(parts.keys, administrator))
+    described.include_router(operation_routes(parts.gateway, parts.metrics, administrator))
 
     models = Route("/v1/models", ModelList(parts.gateway.targets, door), methods=None)
     app = Starlette(routes=[*endpoints, models, Mount("/", described)])

@@ -89,3 +89,13 @@ def open_database(url: str | None, folder: Path) -> sa.Engine:
     except SQLAlchemyError as exc:
         raise StorageError(f"the server's database does not answer ({type(exc).__name__})") from exc
     return engine
+
+
+def problem_of(engine: sa.Engine) -> str | None:
+    """Why the database does not answer now; None: it does."""
+    try:
+        with engine.connect() as connection:
+            connection.execute(sa.select(1))
+    except SQLAlchemyError as exc:
+        return type(exc).__name__
+    return None

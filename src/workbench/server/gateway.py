@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Protocol
 
 from workbench.budget import Reservation
 from workbench.client import Client
@@ -29,7 +30,7 @@ from workbench.errors import (
 from workbench.server.exchange import Asked, Refusal, Routed, Served
 from workbench.server.outcome_log import OutcomeLog
 from workbench.server.targets import Targets
-from workbench.server.virtual_keys import Caller
+from workbench.server.virtual_keys import Caller, VirtualKey
 from workbench.types import Completion, Delta
 
 
@@ -41,15 +42,44 @@ class Piece:
     served: Served | None = None
 
 
+class Record(Protocol):
+    """Who is told what became of each request; quick, since the caller waits."""
+
+    def served(self, key: VirtualKey, served: Served, /) -> None:
+        """A request was answered."""
+        ...
+
+    def failed(
+        self,
+        key: VirtualKey,
+        routed: Routed,
+        failure: BaseException,
+        /,
+        *,
+        cost_usd: float | None,
+        latency_s: float,
+    ) -> None:
+        """Nobody answered, or the caller left."""
+        ...
+
+
 class Gateway:
     """Serves requests of callers through one client, and keeps the outcome of each."""
 
     def __init__(
-        self, client: Client, targets: Targets, log: OutcomeLog, *, fallbacks: Sequence[str] = ()
+        self,
+        client: Client,
+        targets: Targets,
+        log: OutcomeLog,
+        *,
+        records: Sequence[Record] = (),
+        fallbacks: Sequence[str] = (),
     ) -> None:
+        """`records` are told of every outcome, as the log is."""
         self.client = client
         self.targets = targets
         self.log = log
+        self._records = (log, *records)
         self._fallbacks = tuple(fallbacks)
 
     def route(self, caller: Caller, asked: Asked, *, request_id: str) -> Routed:
@@ -140,7 +170,8 @@ class Gateway:
         if reservation is not None:
             reservation.settle(completion.cost_usd or 0.0)
         served = Served(routed, completion)
-        self.log.served(caller.key, served)
+        for record in self._records:
+            record.served(caller.key, served)
         return served
 
     def _failed(
@@ -154,7 +185,8 @@ class Gateway:
         cost_usd = failure.cost_usd if isinstance(failure, ProviderError) else None
         if reservation is not None:
             reservation.settle(cost_usd or 0.0)
-        self.log.failed(caller.key, routed, failure, cost_usd=cost_usd, latency_s=latency_s)
+        for record in self._records:
+            record.failed(caller.key, routed, failure, cost_usd=cost_usd, latency_s=latency_s)
 
 
 def new_request_id() -> str:

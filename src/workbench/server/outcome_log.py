@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from workbench.server.database import outcomes
+from workbench.server.database import outcomes, problem_of
 from workbench.server.exchange import Routed, Served
 from workbench.server.virtual_keys import VirtualKey
 
@@ -83,6 +83,10 @@ class OutcomeLog:
         return float(written) + sum(
             row["cost_usd"] or 0.0 for row in self._waiting if row["key_id"] == key_id
         )
+
+    def problem_now(self) -> str | None:
+        """Why the database does not answer; None: it does."""
+        return problem_of(self._engine)
 
     async def __aenter__(self) -> "OutcomeLog":
         self._writer = asyncio.create_task(self._write_on(), name="outcome log")

@@ -17,6 +17,7 @@ from workbench.server.config import ServerConfig
 from workbench.server.database import open_database
 from workbench.server.gateway import Gateway
 from workbench.server.guard import App, Receive, Scope, Send
+from workbench.server.metrics import Metrics
 from workbench.server.outcome_log import OutcomeLog
 from workbench.server.targets import Load, Targets
 from workbench.server.virtual_keys import VirtualKeys
@@ -46,8 +47,10 @@ async def opened(config: ServerConfig, *, load: Load | None = None) -> AsyncIter
         client = await stack.enter_async_context(await _client(config, targets, stack))
         await stack.enter_async_context(log)
         stack.push_async_callback(_stopped, asyncio.create_task(_kept_fresh(config, targets, keys)))
-        gateway = Gateway(client, targets, log, fallbacks=config.fallbacks)
-        yield Parts(config, gateway, keys, AdminTokens(engine))
+        metrics = Metrics()
+        metrics.watch(client, log)
+        gateway = Gateway(client, targets, log, records=[metrics], fallbacks=config.fallbacks)
+        yield Parts(config, gateway, keys, AdminTokens(engine), metrics)
 
 
 class Server:

@@ -1,0 +1,93 @@
+"""Routes for those who run the server: is it alive, is it ready, and its numbers."""
+
+import asyncio
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel
+
+from workbench.server.administrator import Administrator
+from workbench.server.gateway import Gateway
+from workbench.server.health import Check, Health, examined, is_ready
+from workbench.server.metrics import CONTENT_TYPE, Metrics
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: str = "alive"
+
+
+class Part(BaseModel):
+    """One part of the server; `problem` null: nothing is wrong with it."""
+
+    part: str
+    health: Health
+    latency_s: float
+    problem: str | None
+
+
+class Ready(BaseModel):
+    """Whether requests can be served; `parts` is for administrators, and empty for others."""
+
+    is_ready: bool
+    parts: list[Part] = []
+
+
+def operation_routes(gateway: Gateway, metrics: Metrics, administrator: Administrator) -> APIRouter:
+    """`/health/live` and `/health/ready`, which anyone may ask, and `/metrics`, for administrators."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/health/live")
+    async def live() -> Alive:
+        """Whether the process answers."""
+        return Alive()
+
+    @router.get("/health/ready", responses={503: {"model": Ready}})
+    async def ready(request: Request, response: Response) -> Ready:
+        """Whether requests can be served now."""
+        parts = await examined(_checks(gateway))
+        if not is_ready(parts):
+            response.status_code = 503
+        shown = [Part(**_fields(part)) for part in parts] if administrator.is_one(request) else []
+        return Ready(is_ready=is_ready(parts), parts=shown)
+
+    @router.get("/metrics", dependencies=[Depends(administrator)])
+    async def numbers() -> Response:
+        """What happened since the process started, for Prometheus."""
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE)
+
+    return router
+
+
+def _fields(part: object) -> dict[str, object]:
+    return {name: getattr(part, name) for name in Part.model_fields}
+
+
+def _checks(gateway: Gateway) -> dict[str, Check]:
+    async def database() -> tuple[Health, str | None]:
+        problem = await asyncio.to_thread(gateway.log.problem_now)
+        return ("well", None) if problem is None else ("impaired", problem)
+
+    async def routers() -> tuple[Health, str | None]:
+        problems = gateway.targets.problems
+        return ("impaired", f"not loaded anew: {', '.join(problems)}") if problems else ("well", None)
+
+    return {"database": database, "routers": routers} | _provider_checks(gateway)
+
+
+def _provider_checks(gateway: Gateway) -> dict[str, Check]:
+    """A provider is as its breakers are: asking it would cost money."""
+    states: dict[str, list[str]] = {}
+    for channel, breaker in gateway.client.breakers.items():
+        states.setdefault(channel.provider, []).append(breaker.state)
+
+    def check(provider: str) -> Check:
+        async def asked() -> tuple[Health, str | None]:
+            n_open = sum(state != "closed" for state in states[provider])
+            if not n_open:
+                return "well", None
+            return "impaired", f"{n_open} of {len(states[provider])} breakers are open"
+
+        return asked
+
+    return {f"provider {name}": check(name) for name in states}
