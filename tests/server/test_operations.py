@@ -1,6 +1,7 @@
 """What those who run the server see of it."""
 
 import pytest
+
 from server.conftest import Running
 
 pytestmark = pytest.mark.anyio
