@@ -72,11 +72,15 @@ def test_it_answers_the_question_first(plain):
         "Where the arms differ most",
         "How this was computed",
         "Holm",
-        "$0.60 in all",
+        "What it cost",
     ],
 )
 def test_it_has_every_part_that_applies(plain, part):
     assert (part in plain.text) is (part != "Holm")  # one comparison needs no correction
+
+
+def test_it_adds_up_what_the_arms_cost(plain):
+    assert "all arms 60 $0.60" in " ".join(plain.text.split())
 
 
 def test_it_stands_alone(plain):
@@ -132,6 +136,36 @@ def test_three_arms_are_corrected_in_the_methods():
     page = report.html(analyse(table, question="?", control="ax"), table, spec_yaml="", how_to_reproduce="")
     assert "Holm's correction" in Nodes(page).text
     assert "2 comparisons" in Nodes(page).text
+
+
+def test_each_part_can_be_shown_in_a_notebook_by_itself():
+    table = table_with(_HOSTILE)
+    analysis = analyse(table, question="?", control=f"a{_HOSTILE}")
+    shown = {part.name: part for part in report.parts(analysis, table)}
+    assert list(shown)[:3] == ["verdict", "differences", "results"]
+    assert shown["differences"]._repr_png_().startswith(b"\x89PNG")
+    section = Nodes(shown["results"]._repr_html_())
+    assert "a<script>alert(1)</script>" in section.text
+    assert set(section.tags) == {
+        "style",
+        "div",
+        "h2",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "span",
+        "p",
+    }
+
+
+def test_methods_say_what_was_done_and_cite_that_alone():
+    text = Nodes(page_with("x")).text
+    assert "Wilson's interval (Wilson 1927)" in text
+    assert "Wilson, E. B. (1927)" in text
+    assert "Cameron" not in text  # nothing was clustered
 
 
 def test_one_arm_alone_is_reported_without_a_comparison():

@@ -69,8 +69,8 @@ def scores(table: pd.DataFrame, *, metric: str, arms: Sequence[str] | None) -> S
     )
 
 
-_ERRORS = "counted as quality 0 because of an error: {calls} of {arm}"
-_UNSCORED = "left out because the answer was not scored: {calls} of {arm}"
+_ERRORS = "counted as quality 0 because of an error"
+_UNSCORED = "left out because the answer was not scored"
 
 
 def _rows(table: pd.DataFrame, *, metric: str) -> pd.DataFrame:
@@ -117,13 +117,10 @@ def _costs(rows: pd.DataFrame, arms: tuple[str, ...]) -> pd.DataFrame | None:
     return outcomes.pivot(whole, "cost_usd")[list(arms)]
 
 
-def _noted(rows: pd.DataFrame, arms: tuple[str, ...], template: str) -> list[str]:
+def _noted(rows: pd.DataFrame, arms: tuple[str, ...], what: str) -> list[str]:
     counts = rows["arm"].value_counts()
-    return [
-        template.format(calls=count(int(counts[arm]), "call"), arm=printable(arm))
-        for arm in arms
-        if arm in counts
-    ]
+    said = [f"{count(int(counts[arm]), 'call')} of {printable(arm)}" for arm in arms if arm in counts]
+    return [f"{what}: {', '.join(said)}"] if said else []
 
 
 def _unpriced(rows: pd.DataFrame, arms: tuple[str, ...]) -> list[str]:

@@ -3,7 +3,7 @@
 from workbench.errors import MissingExtraError
 
 try:
-    import matplotlib.figure  # noqa: F401 - asked for here, before the modules below need it
+    from matplotlib.figure import Figure
 except ModuleNotFoundError as exc:
     raise MissingExtraError("notebooks", "drawing plots") from exc
 
@@ -13,6 +13,7 @@ from workbench.plots.routers import Curve, calibration, quality_cost_curves, rou
 
 __all__ = [
     "Curve",
+    "Figure",
     "calibration",
     "forest",
     "png",
