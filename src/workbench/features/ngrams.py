@@ -94,8 +94,9 @@ def clip(text: str, max_chars: int) -> str:
 def normalised(rows: csr_array) -> csr_array:
     """[N, D] with rows of length 1; rows of zeros stay so."""
     sizes = np.diff(rows.indptr)
-    owner = np.repeat(np.arange(rows.shape[0]), sizes)
-    norms = np.sqrt(np.bincount(owner, weights=rows.data**2, minlength=rows.shape[0]))
+    norms = np.zeros(rows.shape[0])
+    starts = rows.indptr[:-1][sizes > 0]
+    norms[sizes > 0] = np.sqrt(np.add.reduceat(rows.data**2, starts, dtype=np.float64))
     scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
     data = rows.data * np.repeat(scale.astype(rows.dtype), sizes)
     return csr_array((data, rows.indices, rows.indptr), shape=rows.shape)
@@ -119,9 +120,10 @@ def weighted(rows: csr_array, weights: NDArray[np.float32]) -> csr_array:
 
 def select(rows: csr_array, position: NDArray[np.int64], n_columns: int) -> csr_array:
     """[N, n_columns] the columns that have a `position` [D] (-1: left out), at that position."""
-    column = position[rows.indices]
+    column = position[rows.indices].astype(rows.indices.dtype)
     is_kept = column >= 0
-    kept_before = np.append(0, np.cumsum(is_kept))
+    kept_before = np.zeros(len(column) + 1, dtype=rows.indptr.dtype)
+    np.cumsum(is_kept, out=kept_before[1:])
     return csr_array(
         (rows.data[is_kept], column[is_kept], kept_before[rows.indptr]), shape=(rows.shape[0], n_columns)
     )

@@ -19,8 +19,9 @@ from workbench.features import FeatureConfig, PromptFeatures, extract, select, w
 from workbench.routing.decide import decide
 from workbench.routing.familiarity import Guard
 from workbench.routing.fields import require
-from workbench.routing.forecast import Floats, Forecast, KnownModels
+from workbench.routing.forecast import Floats, Forecast, KnownModels, pooled
 from workbench.routing.model_space import ModelSpace
+from workbench.routing.nearest import nearest
 from workbench.routing.projection import Projection
 from workbench.routing.spend import Spend
 from workbench.types import Decision, Prompt
@@ -28,6 +29,7 @@ from workbench.types import Decision, Prompt
 Singles = NDArray[np.float32]
 
 _FARTHEST = np.float32(5.0)
+_N_NEAR = 10  # prompts whose mean similarity says how near the training is
 _CHUNK = 512  # prompts a time, so that [chunk, S] similarities stay small
 
 
@@ -77,26 +79,30 @@ class Neighbours:
         require(len(self.text) == len(self.scores), "prompts")
         require(all(count >= 1 for count in self.counts), "neighbours")
 
-    def means(self, similarity: NDArray[np.float32]) -> list[Floats]:
-        """[B, R] for each of `counts`, from similarities [B, S]; -inf: not to be looked at."""
-        most = min(max(self.counts), similarity.shape[1])
-        nearest = np.argpartition(-similarity, most - 1, axis=1)[:, :most]
-        order = np.argsort(-np.take_along_axis(similarity, nearest, axis=1), axis=1, kind="stable")
-        nearest = np.take_along_axis(nearest, order, axis=1)
-        weight = np.clip(np.take_along_axis(similarity, nearest, axis=1), 1e-6, None)
-        totals = np.cumsum(self.scores[nearest] * weight[:, :, None], axis=1)
-        weights = np.cumsum(weight, axis=1)
-        last = [min(count, most) - 1 for count in self.counts]
-        return [(totals[:, i] / weights[:, i, None]).astype(np.float64) for i in last]
+    def means(self, similarity: Singles) -> tuple[list[Floats], Floats]:
+        """[B, R] for each of `counts`, and [B] how near they are, from similarities [B, S].
+
+        Of the prompts with a similarity of -inf none counts.
+        """
+        places, values = nearest(similarity, max(*self.counts, _N_NEAR))
+        return self._means(places, values), _nearness(values[:, :_N_NEAR])
+
+    def _means(self, places: NDArray[np.int64], similarity: Singles) -> list[Floats]:
+        """From the `places` [B, K] of the nearest and their similarity, falling."""
+        weight = np.clip(similarity, 1e-6, None)
+        scores = self.scores[places] * weight[:, :, None]
+        totals = [(scores[:, :count].sum(axis=1), weight[:, :count].sum(axis=1)) for count in self.counts]
+        return [(total / weights[:, None]).astype(np.float64) for total, weights in totals]
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
     """What predicts scores: `ridges` [L, A, R] on n-grams, `networks` on dense features, `neighbours`.
 
-    `weights` [D] are the inverse document frequencies of the training prompts; `position` [D] is the place
-    of each bucket among the A that the ridges know, -1 for the others. `mix` [heads, R] is what each head
-    counts for in each pattern: the ridges first, then the neighbours, then the networks' mean.
+    `weights` [D] are the inverse document frequencies of the training prompts, which are those of
+    `projection` too unless it takes an embedding; `position` [D] is the place of each bucket among the A that
+    the ridges know, -1 for the others. `mix` [heads, R] is what each head counts for in each pattern: the
+    ridges first, then the neighbours, then the networks' mean.
     """
 
     weights: NDArray[np.float32]
@@ -111,24 +117,32 @@ class Heads:
         n_patterns = self.ridges.shape[2]
         require(self.weights.shape == self.position.shape, "features")
         require(bool((self.position < self.ridges.shape[1]).all()), "buckets")
+        shared = self.projection.uses_embedding or np.array_equal(self.projection.weights, self.weights)
+        require(shared, "weights")
         require(self.neighbours.scores.shape[1] == n_patterns == self.networks.output.shape[2], "patterns")
         require(self.networks.hidden.shape[1] == self.projection.n_columns, "dense features")
         require(self.mix.shape == (len(self.ridges) + len(self.neighbours.counts) + 1, n_patterns), "mix")
         require(bool(np.isfinite(self.ridges).all() and np.isfinite(self.mix).all()), "numbers")
 
-    def scores(self, ngrams: csr_array, dense: Singles) -> tuple[Floats, Floats, Floats]:
-        """[B, R] scores, [B, R] how much the networks disagree, and [B] similarity to the training."""
+    def inputs(self, features: PromptFeatures) -> tuple[csr_array, Singles]:
+        """[B, A] the n-grams that the ridges know, and [B, D] dense features."""
+        rows = weighted(features.ngrams, self.weights)
+        known = select(rows, self.position, self.ridges.shape[1])
+        return known, self.projection.dense(features, rows=rows)
+
+    def scores(self, known: csr_array, dense: Singles) -> tuple[Floats, Floats, Floats]:
+        """[B, R] scores, [B, R] how much the networks disagree, and [B] nearness to the training."""
         text = dense[:, : self.neighbours.text.shape[1]]
         similarity = unit_rows(text) @ self.neighbours.text.T
         said = self.networks.scores(dense).astype(np.float64)
-        heads = [*self.on_ngrams(ngrams), *self.neighbours.means(similarity), said.mean(axis=0)]
+        means, near = self.neighbours.means(similarity)
+        heads = [*self._on_ngrams(known), *means, said.mean(axis=0)]
         scores: Floats = np.einsum("hbr,hr->br", np.stack(heads), self.mix)
-        return scores, said.std(axis=0), nearness(similarity)
+        return scores, said.std(axis=0), near
 
-    def on_ngrams(self, ngrams: csr_array) -> Floats:
-        """[L, B, R] what each ridge says of [B, D] n-grams."""
-        rows = select(weighted(ngrams, self.weights), self.position, self.ridges.shape[1])
-        said: Floats = np.stack([rows @ ridge for ridge in self.ridges]).astype(np.float64)
+    def _on_ngrams(self, known: csr_array) -> Floats:
+        """[L, B, R] what each ridge says of [B, A] n-grams."""
+        said: Floats = np.stack([known @ ridge for ridge in self.ridges]).astype(np.float64)
         return said
 
 
@@ -163,26 +177,12 @@ class MetaController:
 
     def forecast(self, prompts: Sequence[Prompt], *, features: PromptFeatures | None = None) -> Forecast:
         """Quality with its uncertainty, cost and latency; NaN for a model that was never seen."""
-        if features is None:
-            features = extract([prompt.text for prompt in prompts], self.feature_config)
-        dense = self.heads.projection.dense(features)
-        parts = [
-            self._quality(features.ngrams[i : i + _CHUNK], dense[i : i + _CHUNK])
-            for i in range(0, len(features), _CHUNK)
-        ]
-        empty = np.empty((0, len(self.models.model_ids)))
-        quality, spread, familiarity = (
-            map(np.concatenate, zip(*parts, strict=True)) if parts else (empty, empty, np.empty(0))
-        )
-        is_unseen = np.isnan(self.models.quality)
-        cost_usd, latency_s = self.spend.expected(dense)
-        return Forecast(
-            quality=np.where(is_unseen, np.nan, quality),
-            cost_usd=cost_usd,
-            latency_s=latency_s,
-            spread=np.where(is_unseen, np.nan, spread),
-            familiarity=familiarity,
-        )
+        n_prompts = len(prompts) if features is None else len(features)
+        chunks = [slice(start, start + _CHUNK) for start in range(0, max(n_prompts, 1), _CHUNK)]
+        if features is not None:
+            return pooled([self._expected(features.rows(chunk)) for chunk in chunks])
+        texts = [prompt.text for prompt in prompts]
+        return pooled([self._expected(extract(texts[chunk], self.feature_config)) for chunk in chunks])
 
     def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
         """The candidate with the best forecast, as `decide` weighs it.
@@ -192,11 +192,21 @@ class MetaController:
         """
         return decide(self, prompt, candidates)
 
-    def _quality(self, ngrams: csr_array, dense: Singles) -> tuple[Floats, Floats, Floats]:
-        scores, disagreement, similarity = self.heads.scores(ngrams, dense)
+    def _expected(self, features: PromptFeatures) -> Forecast:
+        """For so few prompts that they are compared with all of the training at once."""
+        known, dense = self.heads.inputs(features)
+        scores, disagreement, similarity = self.heads.scores(known, dense)
         held = self.guard.hold(self.space.quality(scores), self.space.mean, similarity)
         spread = np.hypot(disagreement @ np.abs(self.space.loadings).T, self.guard.doubt(similarity))
-        return calibrated(held, self.sharpness), spread, self.guard.familiarity(similarity)
+        is_unseen = np.isnan(self.models.quality)
+        cost_usd, latency_s = self.spend.expected(dense)
+        return Forecast(
+            quality=np.where(is_unseen, np.nan, calibrated(held, self.sharpness)),
+            cost_usd=cost_usd,
+            latency_s=latency_s,
+            spread=np.where(is_unseen, np.nan, spread),
+            familiarity=self.guard.familiarity(similarity),
+        )
 
 
 def calibrated(quality: Floats, sharpness: NDArray[np.float64]) -> Floats:
@@ -214,19 +224,17 @@ def unit_rows(rows: Singles) -> Singles:
     return unit
 
 
-def nearness(similarity: NDArray[np.float32], *, n_nearest: int = 10) -> Floats:
-    """[B] the mean similarity to the nearest few of [B, S]; -inf: not looked at."""
-    n_nearest = min(n_nearest, similarity.shape[1])
-    nearest = -np.partition(-similarity, n_nearest - 1, axis=1)[:, :n_nearest]
-    seen = np.isfinite(nearest)
-    totals = np.where(seen, nearest, 0.0).sum(axis=1, dtype=np.float64)
-    means: Floats = np.divide(totals, seen.sum(axis=1), out=np.zeros(len(totals)), where=seen.any(axis=1))
-    return means
-
-
 def within(dense: Singles) -> Singles:
     """[B, D] dense features, those far out of the training prompts' range brought back to its edge."""
     return np.clip(dense, -_FARTHEST, _FARTHEST)
+
+
+def _nearness(values: Singles) -> Floats:
+    """[B] the mean of the similarities [B, K] of the nearest few that were looked at; 0: of none."""
+    seen = np.isfinite(values)
+    totals = np.where(seen, values, 0.0).sum(axis=1, dtype=np.float64)
+    means: Floats = np.divide(totals, seen.sum(axis=1), out=np.zeros(len(totals)), where=seen.any(axis=1))
+    return means
 
 
 def _gelu(values: Singles) -> Singles:

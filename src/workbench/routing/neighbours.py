@@ -18,6 +18,7 @@ from workbench.features import FeatureConfig, PromptFeatures, extract, inverse_d
 from workbench.routing.decide import check_weights, decide
 from workbench.routing.fields import require
 from workbench.routing.forecast import Floats, Forecast, KnownModels, with_mean_costs
+from workbench.routing.nearest import nearest
 from workbench.routing.training_data import TrainingData, parts_by_group
 from workbench.types import Decision, Prompt
 
@@ -93,12 +94,9 @@ class KNN:
                 yield some.embedding @ self.embedding.T
 
     def _mean_quality(self, similarity: NDArray[np.float32]) -> Floats:
-        k = min(self.k, similarity.shape[1])
-        known = np.nan_to_num(similarity, nan=-np.inf)
-        nearest = np.argpartition(-known, k - 1, axis=1)[:, :k]
-        is_known = np.isfinite(np.take_along_axis(known, nearest, axis=1))[:, :, None]
-        found = self.quality[nearest]
-        seen = np.isfinite(found) & is_known
+        places, values = nearest(np.nan_to_num(similarity, nan=-np.inf), self.k)
+        found = self.quality[places]
+        seen = np.isfinite(found) & np.isfinite(values)[:, :, None]
         return _filled(np.where(seen, found, 0.0).sum(axis=1), seen.sum(axis=1), self.models)
 
 

@@ -10,7 +10,6 @@ Dimensions: N prompts, D dense features, M known models, R patterns.
 from dataclasses import fields, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workbench.errors import ConfigError, InsufficientDataError
 from workbench.routing.controller import MetaController
@@ -41,8 +40,9 @@ def add_model(router: MetaController, data: TrainingData, model_id: str) -> Meta
     """
     rows = _rows_of(router, data, model_id)
     column = rows.model_ids.index(model_id)
-    dense = router.heads.projection.dense(rows.features)
-    scores = _scores(router, rows, dense)
+    known, dense = router.heads.inputs(rows.features)
+    said, _, _ = router.heads.scores(known, dense)
+    scores = _scores(router, rows, said)
     point, mean_variance = _placed(router, scores, rows.quality[:, column])
     alone = _column(rows, column)
     return replace(
@@ -90,14 +90,13 @@ def _rows_of(router: MetaController, data: TrainingData, model_id: str) -> Train
     return data.rows(seen)
 
 
-def _scores(router: MetaController, rows: TrainingData, dense: NDArray[np.float32]) -> Floats:
-    """[N, R] from what the known models made of a prompt where half of them saw it, else from its words."""
+def _scores(router: MetaController, rows: TrainingData, said: Floats) -> Floats:
+    """[N, R] from what the known models made of a prompt where half of them saw it, else what it `said`."""
     quality = np.full((len(rows.prompts), len(router.models.model_ids)), np.nan)
     for column, known in enumerate(router.models.model_ids):
         if known in rows.model_ids:
             quality[:, column] = rows.quality[:, rows.model_ids.index(known)]
     is_seen = np.isfinite(quality).mean(axis=1) >= _ENOUGH_SEEN
-    said, _, _ = router.heads.scores(rows.features.ngrams, dense)
     return np.where(is_seen[:, None], router.space.scores(quality), said)
 
 

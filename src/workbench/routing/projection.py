@@ -47,20 +47,23 @@ class Projection:
         """P + S, the columns of `dense`."""
         return len(self.mean) + len(self.structure_mean)
 
-    def text(self, features: PromptFeatures) -> NDArray[np.float32]:
-        """[N, P] what the prompt says; the mean of the training prompts, 0, where it has no vector."""
+    def text(self, features: PromptFeatures, *, rows: csr_array | None = None) -> NDArray[np.float32]:
+        """[N, P] what the prompt says; the mean of the training prompts, 0, where it has no vector.
+
+        `rows` are its n-grams times `weights`, where they have been made already.
+        """
         if self.uses_embedding:
-            rows = self._embedded(features)
+            said = self._embedded(features)
         else:
-            active = select(weighted(features.ngrams, self.weights), self.position, len(self.components))
-            rows = active @ self.components
-        centred: NDArray[np.float32] = np.nan_to_num((rows - self.mean) / self.scale).astype(np.float32)
+            rows = weighted(features.ngrams, self.weights) if rows is None else rows
+            said = select(rows, self.position, len(self.components)) @ self.components
+        centred: NDArray[np.float32] = np.nan_to_num((said - self.mean) / self.scale).astype(np.float32)
         return centred
 
-    def dense(self, features: PromptFeatures) -> NDArray[np.float32]:
-        """[N, P + S] what the prompt says, and what it looks like."""
+    def dense(self, features: PromptFeatures, *, rows: csr_array | None = None) -> NDArray[np.float32]:
+        """[N, P + S] what the prompt says, as `text` reads it, and what it looks like."""
         structure = (features.structure - self.structure_mean) / self.structure_scale
-        return np.hstack([self.text(features), structure.astype(np.float32)])
+        return np.hstack([self.text(features, rows=rows), structure.astype(np.float32)])
 
     def _embedded(self, features: PromptFeatures) -> NDArray[np.float32]:
         embedding = features.embedding
@@ -69,8 +72,13 @@ class Projection:
         return embedding
 
 
-def fit_projection(features: PromptFeatures, *, seed: int) -> Projection:
-    """The projection of the training prompts: of their embedding where one of them has a vector."""
+def fit_projection(
+    features: PromptFeatures, *, seed: int, weights: NDArray[np.float32] | None = None
+) -> Projection:
+    """The projection of the training prompts: of their embedding where one of them has a vector.
+
+    `weights` [D] of the n-grams are those of these prompts, where none are given.
+    """
     structure_scale = features.structure.std(axis=0)
     embedding = features.embedding
     uses_embedding = embedding is not None and bool(np.isfinite(embedding).any())
@@ -78,7 +86,7 @@ def fit_projection(features: PromptFeatures, *, seed: int) -> Projection:
         weights, position = np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64)
         components, rows = np.zeros((0, 0), dtype=np.float32), embedding
     else:
-        weights = inverse_document_frequency(features.ngrams)
+        weights = inverse_document_frequency(features.ngrams) if weights is None else weights
         position = positions(features.ngrams, min_prompts=_MIN_PROMPTS)
         active = select(weighted(features.ngrams, weights), position, int(position.max()) + 1)
         components = _components(active, seed)

@@ -22,7 +22,6 @@ from workbench.routing.controller import (
     MetaController,
     Neighbours,
     Networks,
-    nearness,
     unit_rows,
 )
 from workbench.routing.decide import check_weights
@@ -89,8 +88,8 @@ def fit_controller(
     check_weights(data.models, cost_weight=cost_weight, latency_weight=latency_weight)
     chosen = _sample(len(data.prompts), config.max_prompts, seed)
     sample = data.rows(chosen)
-    projection = fit_projection(sample.features, seed=seed)
     idf = inverse_document_frequency(data.features.ngrams)
+    projection = fit_projection(sample.features, seed=seed, weights=idf)
     position = positions(data.features.ngrams, min_prompts=config.min_prompts)
     rows = select(weighted(data.features.ngrams, idf), position, max(int(position.max()) + 1, 1))
     space = fit_model_space(data.quality)
@@ -198,8 +197,9 @@ class _HeldOut:
             some = weighed[start : start + _CHUNK]
             similarity = self.lesson.text[some] @ self.lesson.text.T
             similarity[part[some][:, None] == part[None, :]] = -np.inf
-            means.append(self.neighbours.means(similarity))
-            near.append(nearness(similarity))
+            some_means, some_near = self.neighbours.means(similarity)
+            means.append(some_means)
+            near.append(some_near)
         return [np.concatenate(parts) for parts in zip(*means, strict=True)], np.concatenate(near)
 
 
