@@ -13,11 +13,14 @@ from workbench.server.administrator import Administrator
 from workbench.server.chat_completions import ChatCompletionsWire
 from workbench.server.config import ServerConfig
 from workbench.server.endpoint import Door, Endpoint
+from workbench.server.exchange import Wire
 from workbench.server.gateway import Gateway
 from workbench.server.guard import App, FailedAttempts, Guard
+from workbench.server.messages import MessagesWire
 from workbench.server.metrics import Metrics
 from workbench.server.model_list import ModelList
 from workbench.server.operations import operation_routes
+from workbench.server.responses import ResponsesWire
 from workbench.server.virtual_keys import VirtualKeys
 
 
@@ -36,7 +39,7 @@ def make_app(parts: Parts) -> App:
     """The app. It opens nothing: `parts` are open when the first request comes."""
     attempts = FailedAttempts()
     door = Door(parts.keys, attempts)
-    wires = [ChatCompletionsWire()]
+    wires: list[Wire] = [ChatCompletionsWire(), ResponsesWire(), MessagesWire()]
     endpoints = [
         Route(wire.path, Endpoint(wire, parts.gateway, door, parts.config.limits), methods=None)
         for wire in wires

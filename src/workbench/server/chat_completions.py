@@ -3,19 +3,25 @@
 Source: https://platform.openai.com/docs/api-reference/chat
 """
 
-import base64
-import binascii
 import json
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from workbench.server.bodies import (
+    MAX_OUTPUT_TOKENS,
+    Body,
+    WorkbenchOptions,
+    error_body,
+    event,
+    image_of,
+    parsed,
+)
 from workbench.server.exchange import Asked, Json, Refusal, Routed, Served, Stream, decision_of
 from workbench.types import (
     Completion,
     Decoding,
     Delta,
-    Image,
     Message,
     Prompt,
     ReasoningEffort,
@@ -28,23 +34,15 @@ from workbench.types import (
 
 FINISH = {"stop": "stop", "length": "length", "content_filter": "content_filter", "tool_calls": "tool_calls"}
 _DONE = b"data: [DONE]\n\n"
-_MAX_OUTPUT_TOKENS = 4096
-"""Where a caller sets no limit: the most that one answer is let cost must be known before it is sent."""
-
-_Read = TypeVar("_Read", bound=BaseModel)
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class ImageUrl(_Body):
+class ImageUrl(Body):
     """Where a picture is: an address, or its bytes as a data URL."""
 
     url: str
 
 
-class Part(_Body):
+class Part(Body):
     """A piece of a message."""
 
     type: Literal["text", "image_url", "refusal"]
@@ -53,14 +51,14 @@ class Part(_Body):
     image_url: ImageUrl | None = None
 
 
-class Function(_Body):
+class Function(Body):
     """What a model wants called; `arguments` is JSON text."""
 
     name: str
     arguments: str = "{}"
 
 
-class AskedCall(_Body):
+class AskedCall(Body):
     """A tool call of an earlier answer."""
 
     id: str
@@ -68,7 +66,7 @@ class AskedCall(_Body):
     function: Function
 
 
-class ChatMessage(_Body):
+class ChatMessage(Body):
     """One turn."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -77,7 +75,7 @@ class ChatMessage(_Body):
     tool_call_id: str | None = None
 
 
-class FunctionTool(_Body):
+class FunctionTool(Body):
     """A function that may be called; `parameters` is a JSON schema."""
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
@@ -85,55 +83,47 @@ class FunctionTool(_Body):
     parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
 
 
-class ToolBody(_Body):
+class ToolBody(Body):
     """A tool; only functions are known."""
 
     type: Literal["function"]
     function: FunctionTool
 
 
-class NamedFunction(_Body):
+class NamedFunction(Body):
     """The function that must be called."""
 
     name: str
 
 
-class NamedChoice(_Body):
+class NamedChoice(Body):
     """One tool must be called."""
 
     type: Literal["function"]
     function: NamedFunction
 
 
-class JsonSchema(_Body):
+class JsonSchema(Body):
     """The schema that an answer must follow."""
 
     name: str = "answer"
     schema_: dict[str, Any] = Field(alias="schema")
 
 
-class ResponseFormat(_Body):
+class ResponseFormat(Body):
     """What form an answer must have."""
 
     type: Literal["text", "json_schema", "json_object"]
     json_schema: JsonSchema | None = None
 
 
-class StreamOptions(_Body):
+class StreamOptions(Body):
     """What a stream tells beside its text."""
 
     include_usage: bool = False
 
 
-class WorkbenchOptions(_Body):
-    """Ours: `decision` shows in the body how the request was routed; `conversation` keeps it in one arm."""
-
-    decision: bool = False
-    conversation: Annotated[str, Field(max_length=200)] | None = None
-    fallbacks: Annotated[list[str], Field(max_length=10)] = Field(default_factory=list)
-
-
-class ChatRequest(_Body):
+class ChatRequest(Body):
     """A request; what is not listed is left unheeded."""
 
     model: Annotated[str, Field(min_length=1, max_length=300)]
@@ -257,45 +247,6 @@ class _ChatStream:
         return _head(self._routed, "chat.completion.chunk", self._routed.decision.model_id)
 
 
-def parsed(model: type[_Read], body: bytes) -> _Read:
-    """A body as `model` describes it.
-
-    Raises:
-        Refusal: it is not JSON, or not that; names the first field that is wrong.
-    """
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as exc:
-        problems = exc.errors(include_url=False, include_input=False, include_context=False)
-    except (ValueError, RecursionError):
-        problems = []
-    if not problems or problems[0]["type"] == "json_invalid":
-        raise Refusal(400, "invalid_json", "the body is not JSON; send a JSON object")
-    where = ".".join(str(part) for part in problems[0]["loc"])[:200]
-    raise Refusal(
-        400, "invalid_request", f"{where}: {problems[0]['msg'][:300]}" if where else "not a request"
-    )
-
-
-def error_body(refusal: Refusal) -> Json:
-    """An error as OpenAI's clients read it."""
-    kind = "invalid_request_error" if refusal.status < 500 and refusal.status != 429 else "server_error"
-    if refusal.status == 429:
-        kind = "rate_limit_error"
-    error = {"message": refusal.message, "type": kind, "param": None, "code": refusal.code}
-    return {"error": error}
-
-
-def event(body: Json) -> bytes:
-    """One server-sent event."""
-    return b"data: " + encoded(body) + b"\n\n"
-
-
-def encoded(body: Json) -> bytes:
-    """JSON, as compact as it can be, in UTF-8; half a character becomes a question mark."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
-
-
 def usage_of(usage: Usage) -> Json:
     """Tokens as OpenAI counts them."""
     return {
@@ -312,38 +263,6 @@ def logprobs_of(logprobs: tuple[TokenLogprob, ...]) -> Json | None:
     if not logprobs:
         return None
     return {"content": [_token(one) for one in logprobs], "refusal": None}
-
-
-def image_of(url: str) -> Image:
-    """The picture at a data URL, or an address for the provider to fetch.
-
-    Raises:
-        Refusal: it is neither an https address nor a data URL of a picture.
-    """
-    if url.startswith("data:"):
-        head, _, content = url[5:].partition(",")
-        media_type, _, coding = head.partition(";")
-        try:
-            return (
-                Image(base64.b64decode(content, validate=True), media_type)
-                if coding == "base64"
-                else _no_image()
-            )
-        except (binascii.Error, ValueError) as exc:
-            raise _bad_image() from exc
-    if not url.startswith("https://"):
-        raise _bad_image()
-    return Image(url=url)
-
-
-def _no_image() -> Image:
-    raise _bad_image()
-
-
-def _bad_image() -> Refusal:
-    return Refusal(
-        400, "invalid_image", "image_url.url must be an https address or data:image/...;base64,..."
-    )
 
 
 def _token(one: TokenLogprob) -> Json:
@@ -425,7 +344,7 @@ def _text(message: ChatMessage) -> str:
 def _decoding(sent: ChatRequest) -> Decoding:
     stop = (sent.stop,) if isinstance(sent.stop, str) else tuple(sent.stop or ())
     return Decoding(
-        max_output_tokens=sent.max_completion_tokens or sent.max_tokens or _MAX_OUTPUT_TOKENS,
+        max_output_tokens=sent.max_completion_tokens or sent.max_tokens or MAX_OUTPUT_TOKENS,
         temperature=sent.temperature,
         top_p=sent.top_p,
         seed=sent.seed,

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from contextlib import aclosing
 
-from workbench.server.chat_completions import encoded
+from workbench.server.bodies import encoded
 from workbench.server.config import LimitsConfig
 from workbench.server.exchange import Refusal, Routed, Wire, headers_of
 from workbench.server.gateway import Gateway, new_request_id

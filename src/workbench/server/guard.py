@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from workbench.server.bodies import encoded, error_body
 from workbench.server.config import ServerConfig
 from workbench.server.exchange import Refusal
 
@@ -148,8 +149,6 @@ def too_large(most_bytes: int) -> Refusal:
 
 async def refuse(refusal: Refusal, send: Send) -> None:
     """Answer a request that reached no protocol, in OpenAI's shape, which most clients read."""
-    from workbench.server.chat_completions import encoded, error_body
-
     await _answer(refusal.status, encoded(error_body(refusal)), send)
 
 

@@ -1,6 +1,6 @@
 """`GET /v1/models`: what a caller may name."""
 
-from workbench.server.chat_completions import encoded, error_body
+from workbench.server.bodies import encoded, error_body
 from workbench.server.endpoint import Door, whole
 from workbench.server.exchange import Json, Refusal
 from workbench.server.guard import Receive, Scope, Send
