@@ -24,8 +24,9 @@ Floats = NDArray[np.float64]
 
 _GRID = np.linspace(0.0, 1.0, 33)
 """Where differences have more values than this, y lies between two of these and counts for both in part."""
-_LOOK_GROWTH = math.log(1.002)
-"""Limits are renewed when the rows have grown by .2 %: after every one of the first 500."""
+_LOOK_GROWTH = math.log(1.005)
+"""Limits are renewed when the rows have grown by .5 %, after every one of the first 200, and when 0 is ruled
+out."""
 _N_ROWS_AT_ONCE = 256
 _N_STEPS = 12
 _FIRST_LIMIT = math.log(1e-4)
@@ -33,22 +34,19 @@ _FIRST_LIMIT = math.log(1e-4)
 
 
 def _gamblers(prior: float) -> tuple[Floats, Floats]:
-    """[K], [K] what they stake and the log of their share of the wealth: the same for either half.
+    """[K/2], [K/2] what they stake and the log of their share of the wealth, evenly spaced in log-odds.
 
     The density is that of 2 share - 1 for the beta prior of the share above 1/2. Any finite mixture is
-    valid; this spacing gives the integral to .1 % where it matters, near 1 / alpha.
+    valid; this spacing gives the integral to 1 % where it matters, near 1 / alpha.
     """
-    log_odds = np.arange(-11.0, 4.5, 0.25)
+    log_odds = np.arange(-10.0, 4.5, 0.4)
     staked = special.expit(log_odds)
     log_density = (prior - 1.0) * (np.log1p(staked) + np.log1p(-staked)) + np.log(staked) + np.log1p(-staked)
-    log_share = log_density - special.logsumexp(log_density) - math.log(2.0)
-    return np.tile(staked, 2), np.tile(log_share, 2)
+    return staked, log_density - special.logsumexp(log_density) - math.log(2.0)
 
 
-_BOTH_STAKED, _LOG_SHARE = _gamblers(PRIOR[0])
-_KEPT = 1.0 - _BOTH_STAKED
-_N_ABOVE = len(_LOG_SHARE) // 2
-_STAKED = _BOTH_STAKED[:_N_ABOVE]
+_STAKED, _LOG_SHARE = _gamblers(PRIOR[0])
+_KEPT = 1.0 - _STAKED
 
 
 def log_e_values(
@@ -65,7 +63,7 @@ def log_e_values(
     """
     turned = -differences if side == "less" else differences
     mean = (1.0 - null) / 2.0 if side == "less" else (1.0 + null) / 2.0
-    total = np.zeros(len(_LOG_SHARE))
+    total = np.zeros(2 * len(_STAKED))
     log_e = np.empty(len(differences))
     for start in range(0, len(differences), _N_ROWS_AT_ONCE):
         rows = slice(start, start + _N_ROWS_AT_ONCE)
@@ -107,10 +105,14 @@ class MeanSequence:
         seen = self._counts > 0.0
         counts, values = counts[:, seen], self._values[seen]
         log_e = _mixed(counts @ np.log(_factors(values[:, None], 0.5)))
-        is_look = self._looks(counts.sum(axis=1), log_e)
+        is_look = _looks(counts.sum(axis=1))
         low = self._renewed(0, counts, values, is_look)
-        high = -self._renewed(1, counts, 1.0 - values, is_look)
-        return low, high, log_e
+        high = self._renewed(1, counts, 1.0 - values, is_look)
+        if not self._is_decided and log_e.max() >= self._least:
+            row = int(np.argmax(log_e >= self._least))
+            which = 0 if counts[row] @ (values - 0.5) > 0.0 else 1
+            self._rule_out_zero(which, (low, high)[which][row:])
+        return low, -high, log_e
 
     def _make_room(self, scaled: Floats) -> None:
         """Columns for values that are new; the grid's once they are too many."""
@@ -123,33 +125,36 @@ class MeanSequence:
         else:
             self._counts, self._values = self._counts @ _parts(self._values, values), values
 
-    def _looks(self, n: Floats, log_e: Floats) -> NDArray[np.bool_]:
-        """[N] the rows after which limits are renewed: a row at which 0 is first ruled out is one."""
-        is_look: NDArray[np.bool_] = (
-            np.diff(np.floor(np.log(n) / _LOOK_GROWTH), prepend=_period(n[0] - 1.0)) > 0
-        )
-        is_out = log_e >= self._least
-        if not self._is_decided and is_out.any():
-            is_look[int(np.argmax(is_out))] = True
-            self._is_decided = True
-        return is_look
+    def _rule_out_zero(self, which: int, limits: Floats) -> None:
+        """Move the `limits` after 0 was ruled out: all means beyond 0 are out with it."""
+        self._is_decided = True
+        np.maximum(limits, 0.0, out=limits)
+        self._limits[which] = float(limits[-1])
 
     def _renewed(self, which: int, counts: Floats, values: Floats, is_look: NDArray[np.bool_]) -> Floats:
-        """[N] the running lower limit of differences whose scaled `values` have come `counts` times."""
-        limits = np.full(len(counts), self._limits[which])
+        """[N] the running lower limit of differences whose scaled `values` have come `counts` times.
+
+        Those who bet on more have 2 / alpha times their stake at it; of the others' wealth, which is less
+        than 1 there, nothing is made.
+        """
+        limits, least = np.full(len(counts), self._limits[which]), self._least
+        if not is_look.any():
+            return limits
         start = max(math.log1p(limits[0]) - math.log(2.0) if limits[0] > -1.0 else -math.inf, _FIRST_LIMIT)
         looks = counts[is_look]
-        is_improved = _mixed(looks @ np.log(_factors(values[:, None], math.exp(start)))) >= self._least
+        is_improved = _wealth_and_slope(looks, values, np.full(1, math.exp(start)))[0] >= least
         if is_improved.any():
-            roots = _roots(looks[is_improved], values, start, self._least)
+            roots = _roots(looks[is_improved], values, start, least)
             limits[np.flatnonzero(is_look)[is_improved]] = 2.0 * np.exp(roots) - 1.0
         limits = np.maximum.accumulate(limits)
         self._limits[which] = float(limits[-1])
         return limits
 
 
-def _period(n: float) -> float:
-    return math.floor(math.log(n) / _LOOK_GROWTH) if n > 0.0 else -1.0
+def _looks(n: Floats) -> NDArray[np.bool_]:
+    """[N] whether limits are renewed after `n` rows."""
+    before = np.maximum(n - 1.0, 0.5)
+    return np.floor(np.log(n) / _LOOK_GROWTH) > np.floor(np.log(before) / _LOOK_GROWTH)
 
 
 def _parts(scaled: Floats, values: Floats) -> Floats:
@@ -172,41 +177,44 @@ def _roots(counts: Floats, values: Floats, start: float, least: float) -> Floats
         wealth, slope = _wealth_and_slope(counts, values, np.exp(log_mean))
         step = np.maximum((least - wealth) / slope, 0.0)
         log_mean += step
-        if step.max() < 1e-9:
+        if step.max() < 1e-7:
             break
     return log_mean
 
 
 def _wealth_and_slope(counts: Floats, values: Floats, mean: Floats) -> tuple[Floats, Floats]:
-    """[N], [N] log wealth against each row's `mean`, and its derivative by log m."""
-    factors = _factors(values[None, :, None], mean[:, None, None])
-    wealth = np.einsum("nd,ndk->nk", counts, np.log(factors)) + _LOG_SHARE
-    gained = counts.sum(axis=1)[:, None] - _KEPT * np.einsum("nd,ndk->nk", counts, 1.0 / factors)
-    gained[:, :_N_ABOVE] *= -1.0
-    gained[:, _N_ABOVE:] *= (mean / (1.0 - mean))[:, None]
+    """[N], [N] half the log wealth of those who bet on more than each row's `mean` [N] or [1], and its
+    derivative by log m."""
+    factors = values[None, :, None] / mean[:, None, None] * _STAKED + _KEPT
+    if len(mean) == 1:
+        wealth, inverse = counts @ np.log(factors[0]), counts @ (1.0 / factors[0])
+    else:
+        wealth = np.einsum("nd,ndk->nk", counts, np.log(factors))
+        inverse = np.einsum("nd,ndk->nk", counts, 1.0 / factors)
+    wealth += _LOG_SHARE
     mixed = _log_sum(wealth)
-    weights = np.exp(wealth - mixed[:, None])
-    return mixed, np.einsum("nk,nk->n", weights, gained)
+    gained = _KEPT * inverse - counts.sum(axis=1)[:, None]
+    return mixed, np.einsum("nk,nk->n", np.exp(wealth - mixed[:, None]), gained)
 
 
-def _factors(values: Floats, mean: Floats | float) -> Floats:
-    """[.., K] what a row of `values` [.., 1] makes of each gambler's 1, betting against `mean` [.., 1].
+def _factors(values: Floats, mean: float) -> Floats:
+    """[.., K] what a row of `values` [.., 1] makes of each gambler's 1, betting against `mean`.
 
     The first half of the gamblers bet on more than the mean, the second on less.
     """
-    above = values / mean * _STAKED
-    below = (1.0 - values) / (1.0 - mean) * _STAKED
-    return np.concatenate([above, below], axis=-1) + _KEPT
+    above = values / mean * _STAKED + _KEPT
+    below = (1.0 - values) / (1.0 - mean) * _STAKED + _KEPT
+    return np.concatenate([above, below], axis=-1)
 
 
 def _mixed(wealth: Floats) -> Floats:
     """[N] log of all gamblers' wealth, from [N, K] of each."""
-    return _log_sum(wealth + _LOG_SHARE)
+    return _log_sum(wealth + np.tile(_LOG_SHARE, 2))
 
 
 def _mixed_above(wealth: Floats) -> Floats:
     """[N] the same of those who bet on more alone, as if all the stake were theirs."""
-    return _log_sum(wealth[:, :_N_ABOVE] + (_LOG_SHARE[:_N_ABOVE] + math.log(2.0)))
+    return _log_sum(wealth[:, : len(_STAKED)] + (_LOG_SHARE + math.log(2.0)))
 
 
 def _log_sum(terms: Floats) -> Floats:
