@@ -10,6 +10,8 @@ What a request without a good answer is settled at:
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from workbench.catalog import token_bound
@@ -106,8 +108,52 @@ class Budget:
         self.reserved_usd += _checked(bound_usd, what="the cost of a call")
         return Reservation(self, bound_usd)
 
+    @contextmanager
+    def earmarked(self, bound_usd: float) -> Iterator["Budget"]:
+        """A budget of its own for requests that belong together, set aside before the first is sent.
+
+        What it does not need goes back at the end of the block. Where it needs more, as for a request
+        that has to be sent again, it takes that from this budget, if there is as much.
+
+        >>> budget = Budget(1.0)
+        >>> with budget.earmarked(0.5) as own:
+        ...     own.reserve(0.25).settle(0.2)
+        >>> budget.spent_usd, budget.reserved_usd
+        (0.2, 0.0)
+
+        Raises:
+            BudgetError: less than `bound_usd` is left; nothing is set aside.
+        """
+        own = _Earmarked(self, bound_usd)
+        try:
+            yield own
+        finally:
+            own.hand_back()
+
     def __repr__(self) -> str:
         return f"Budget({self.limit_usd!r}, spent_usd={self.spent_usd!r})"
+
+
+class _Earmarked(Budget):
+    """A part of a budget: reserved of the whole while it is open, and then what was spent of it."""
+
+    def __init__(self, whole: Budget, bound_usd: float) -> None:
+        super().__init__(bound_usd, name=whole.name)
+        self._whole = whole
+        self._taken = [whole.reserve(bound_usd)]
+
+    def reserve(self, bound_usd: float) -> Reservation:
+        missing_usd = self.spent_usd + self.reserved_usd + bound_usd - self.limit_usd
+        if missing_usd > self.limit_usd * _ROUNDING:
+            self._taken.append(self._whole.reserve(missing_usd))
+            self.limit_usd += missing_usd
+        return self.hold(bound_usd)
+
+    def hand_back(self) -> None:
+        """Give back what was taken, and count what was spent."""
+        for reservation in self._taken:
+            reservation.release()
+        self._whole.spent_usd += self.spent_usd
 
 
 def billable_usage(

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from workbench.errors import ConfigError, DataError
-from workbench.experiment.arms import FoldRouter, make_arms, matching, needed_experiments
+from workbench.experiment.arms import FoldRouter, make_arms
 from workbench.experiment.spec import ExperimentSpec, TrainingSpec
+from workbench.experiment.tables import matching, needed_experiments
 from workbench.routing import checkpoint
 from workbench.routing.baselines import Fixed
 from workbench.settings import Settings

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from workbench.experiment.arms import Arm
-from workbench.experiment.plan import Call
+from workbench.experiment.calls import Call
 from workbench.experiment.run import run
 from workbench.experiment.spec import load_spec
 from workbench.experiment.turns import Turns, by_arm, in_order

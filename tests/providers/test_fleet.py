@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from statistics import mean
 
@@ -247,3 +248,44 @@ def test_tasks_of_ones_own_can_be_simulated() -> None:
     own = Task(Prompt("mine", "Say yes or no: is water wet?", "custom", reference="yes"), 1, "test")
     fleet = Fleet([own])
     assert 0 < fleet.true_quality("sim-nano", [own.prompt]) < 1
+
+
+@pytest.mark.parametrize(
+    ("template", "cue"),
+    [
+        ("{prompt}", 0.0),
+        ("Please: {prompt}", 0.0),
+        ("{prompt} Think step by step.", 0.7),
+        ("Only the answer. {prompt}", -0.5),
+    ],
+    ids=["as-it-is", "other-words", "steps", "only-the-answer"],
+)
+def test_the_words_around_a_prompt_have_the_effect_that_is_stated(
+    fleet: Fleet, template: str, cue: float
+) -> None:
+    asked = [replace(prompt, text=template.replace("{prompt}", prompt.text)) for prompt in PROMPTS]
+    model = fleet.models["sim-small"]
+    tasks_of = {task.prompt.prompt_id: task for task in tasks()}
+    fails = fleet.probabilities("sim-small", PROMPTS) == 0.0
+    logit = np.log([p / (1 - p) for p in (
+        model.right_probability(prompt.task, tasks_of[prompt.prompt_id].difficulty) for prompt in PROMPTS
+    )])  # fmt: skip
+    expected = np.where(fails, 0.0, 1.0 / (1.0 + np.exp(-(logit + cue))))
+    assert fleet.probabilities("sim-small", asked) == pytest.approx(expected)
+    n_right = sum(is_right(fleet, "sim-small", prompt) for prompt in asked)
+    variance = float((expected * (1 - expected)).sum())
+    assert abs(n_right - expected.sum()) < 4 * np.sqrt(variance)
+
+
+def test_a_system_message_counts_as_words_around_the_prompt(fleet: Fleet) -> None:
+    told = [replace(prompt, system="Think step by step.") for prompt in PROMPTS]
+    assert fleet.true_quality("sim-nano", told) > fleet.true_quality("sim-nano", PROMPTS) + 0.05
+
+
+def test_other_words_draw_anew(fleet: Fleet) -> None:
+    same = [
+        is_right(fleet, "sim-nano", prompt)
+        == is_right(fleet, "sim-nano", replace(prompt, text=f"Q: {prompt.text}"))
+        for prompt in PROMPTS
+    ]
+    assert 0.5 < np.mean(same) < 0.9

@@ -3,25 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from workbench.client.client import DECODING, Client
+from workbench.client.asking import Asker
+from workbench.client.client import DECODING
 from workbench.errors import AllProvidersFailedError, ProviderError
 from workbench.routing.cascade import Answered, Ask, Cascade
 from workbench.types import Completion, Decoding, Prompt
 
 
 async def cascade(
-    client: Client,
+    client: Asker,
     policy: Cascade,
     prompt: Prompt,
     *,
     decoding: Decoding = DECODING,
     candidates: Sequence[str] | None = None,
+    worded: Prompt | None = None,
 ) -> Completion:
     """The answer that `policy` gives; its attempts and its cost are those of every model that was asked.
 
     A model that fails is asked no more; what its requests may have cost is counted, and they are in the
     client's ledger. `latency_s` is the sum over the models that answered, as each waits for the one before.
-    `candidates` are the models that may be asked; None: all that the policy knows.
+    `candidates` are the models that may be asked; None: all that the policy knows. `worded` is the prompt as
+    it is sent, where a template words it otherwise than the policy is to read it.
 
     Raises:
         RoutingError: the policy knows none of the candidates.
@@ -39,7 +42,7 @@ async def cascade(
         if not isinstance(step, Ask):
             return _with_all_costs(list(answers.values()), step.answer, failures)
         try:
-            answers[step.model_id] = await client.complete(step.model_id, prompt, decoding=decoding)
+            answers[step.model_id] = await client.complete(step.model_id, worded or prompt, decoding=decoding)
         except ProviderError as failure:
             failures.append(failure)
         left.remove(step.model_id)
@@ -55,5 +58,7 @@ def _with_all_costs(
         answers[given],
         cost_usd=sum(known) if len(known) == len(costs) else None,
         latency_s=sum(each.latency_s for each in answers),
+        first_token_s=None,
         attempts=tuple(attempt for each in answers for attempt in each.attempts),
+        is_cached=all(each.is_cached for each in answers),
     )

@@ -1,5 +1,6 @@
 """The client: models by their ids, the providers that serve them, and one call after another."""
 
+import copy
 import random
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
@@ -104,6 +105,12 @@ class Client:
             for accounts in self._accounts.values():
                 for account in accounts:
                     stack.push_async_callback(account.provider.aclose)
+
+    def spending(self, budget: Budget | None) -> "Client":
+        """This client with another budget: its connections, limits and ledger are shared, and closed once."""
+        other = copy.copy(self)
+        other.budget = budget
+        return other
 
     def check(self, model_ids: Iterable[str]) -> None:
         """Find a misspelt model before anything is sent.

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from workbench.client.client import DECODING, Client
+from workbench.client.asking import Asker
+from workbench.client.client import DECODING
 from workbench.errors import AllProvidersFailedError, BudgetError, ProviderError
 from workbench.routing.ballots import Ballots, FinalAnswer, count
 from workbench.routing.decide import Predictor
@@ -68,33 +69,35 @@ class _Asked:
 
 
 async def ask_ensemble(
-    client: Client,
+    client: Asker,
     ensemble: Ensemble,
     prompt: Prompt,
     *,
     final_answer: FinalAnswer,
     predictor: Predictor | None = None,
     decoding: Decoding = DECODING,
+    worded: Prompt | None = None,
 ) -> EnsembleAnswer:
     """Ask every member, and take the answer that the ensemble's rule chooses.
 
     Args:
         final_answer: what of an answer is compared, as when the ensemble was fitted.
         predictor: forecasts the members' qualities, where a rule was fitted with such a forecast.
+        worded: the prompt as it is sent, where a template words it otherwise than the forecast is to read it.
 
     Raises:
         ConfigError: a member cannot be called; nothing was sent.
         BudgetError: the budget allowed no member.
         AllProvidersFailedError: every member that the budget allowed failed.
     """
-    asked = await _ask(client, ensemble.model_ids, prompt, decoding)
+    asked = await _ask(client, ensemble.model_ids, worded or prompt, decoding)
     predicted = None if predictor is None else _predicted(predictor, ensemble.model_ids, prompt)
     [chosen] = ensemble.choose(_ballots(asked, final_answer), predicted=predicted)
     return _answer(asked[chosen].completion, asked)
 
 
 async def fuse(
-    client: Client,
+    client: Asker,
     fusion: Fusion,
     prompt: Prompt,
     *,
@@ -125,7 +128,7 @@ async def fuse(
 
 
 async def _ask(
-    client: Client, model_ids: Sequence[str], prompt: Prompt, decoding: Decoding
+    client: Asker, model_ids: Sequence[str], prompt: Prompt, decoding: Decoding
 ) -> Sequence[_Asked]:
     client.check(model_ids)
     async with asyncio.TaskGroup() as group:
@@ -139,7 +142,7 @@ async def _ask(
     return asked
 
 
-async def _asked(client: Client, model_id: str, prompt: Prompt, decoding: Decoding) -> _Asked:
+async def _asked(client: Asker, model_id: str, prompt: Prompt, decoding: Decoding) -> _Asked:
     started_s = time.monotonic()
     try:
         completion = await client.complete(model_id, prompt, decoding=decoding)

@@ -34,6 +34,7 @@ def load_prompts(
     tasks: Sequence[str] = (),
     n: int | None = None,
     seed: int = 0,
+    cluster: str | None = None,
 ) -> tuple[Prompt, ...]:
     """The prompts of the embedded set ("tasks"), a recorded benchmark, or a .jsonl, .csv or .parquet file.
 
@@ -46,12 +47,13 @@ def load_prompts(
         tasks: keep these tasks alone; empty keeps all.
         n: draw this many by `seed`, in proportion to the tasks, kept in file order; None or a number
             above what there is keeps all.
+        cluster: the column that says which prompts are not independent; None: `cluster`, if there is one.
     Raises:
         StorageError: there is no such file.
         DataError: an unknown name, a damaged file, a missing column, an empty prompt, two prompts of one
             id, one of our own keys in a prompt, or nothing left.
     """
-    table = _table(name_or_path)
+    table = _table(name_or_path, cluster=cluster)
     for column, wanted in (("split", [split] if split is not None else []), ("task", list(tasks))):
         table = _kept(table, column, wanted, source=name_or_path)
     prompts = _prompts(table)
@@ -73,12 +75,13 @@ def prompts_of(table: pd.DataFrame) -> tuple[Prompt, ...]:
     return prompts
 
 
-def _table(name_or_path: str | Path) -> pd.DataFrame:
+def _table(name_or_path: str | Path, *, cluster: str | None = None) -> pd.DataFrame:
     """[N] rows with unique prompt_id, text, and what else is known of each prompt, as text or None."""
     if str(name_or_path) == EMBEDDED:
-        return _embedded()
+        return _columns(_clustered(_embedded(), cluster, EMBEDDED), EMBEDDED)
     if str(name_or_path) in benchmarks():
-        return _columns(load_benchmark(str(name_or_path)), str(name_or_path))
+        recorded = _clustered(load_benchmark(str(name_or_path)), cluster, str(name_or_path))
+        return _columns(recorded, str(name_or_path))
     path = Path(name_or_path)
     if path.suffix.lower() not in SUFFIXES:
         known = [EMBEDDED, *benchmarks()]
@@ -93,7 +96,16 @@ def _table(name_or_path: str | Path) -> pd.DataFrame:
     table = _read(content, path)
     if len(table) > MAX_PROMPTS:
         raise DataError(f"{path} has over {MAX_PROMPTS:,} rows; split it into several prompt sets")
-    return _columns(table, str(path))
+    return _columns(_clustered(table, cluster, str(path)), str(path))
+
+
+def _clustered(table: pd.DataFrame, column: str | None, source: str) -> pd.DataFrame:
+    """`table` with the clusters of `column`; None: as it is."""
+    if column is None:
+        return table
+    if column not in table:
+        raise DataError(f"{source} has no column {column!r} of clusters; it has {', '.join(map(str, table))}")
+    return table.assign(cluster=table[column])
 
 
 def _embedded() -> pd.DataFrame:

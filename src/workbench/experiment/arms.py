@@ -1,41 +1,43 @@
 """An arm made ready: what it calls for a prompt, and the routers behind it, fitted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from workbench import datasets
+from workbench.answers import settled
 from workbench.errors import ConfigError
-from workbench.experiment.spec import (
-    ArmSpec,
-    ExperimentSpec,
-    RouterSpec,
-    TableSpec,
-    TrainingSpec,
-    load_spec,
-)
+from workbench.experiment.arm_spec import ArmDecodingSpec, ArmSpec, EnsembleSpec, RouterSpec
+from workbench.experiment.panel import Panel
+from workbench.experiment.phrasing import AS_IT_IS, Phrasing
+from workbench.experiment.spec import ExperimentSpec, TrainingSpec
+from workbench.experiment.tables import read_table
 from workbench.outcomes import digest
 from workbench.routing import checkpoint
+from workbench.routing.ballots import ballots_of
 from workbench.routing.base import Router
 from workbench.routing.baselines import Fixed
+from workbench.routing.cascade_training import fit_cascade
 from workbench.routing.decide import Predictor
+from workbench.routing.ensemble import Ensemble, Vote, fit_majority, fit_weighted_vote
+from workbench.routing.fusion import Fusion
+from workbench.routing.ranker import fit_best_of
 from workbench.routing.registry import fit
 from workbench.routing.training_data import TrainingData, from_table
 from workbench.settings import Settings
 from workbench.storage import read_bytes
 from workbench.types import Decision, Prompt
 
-_YAML = (".yaml", ".yml")
-
 
 @dataclass(frozen=True, slots=True)
 class Arm:
     """A name, a router, the candidates it chooses from, and what is asked when its choice fails.
 
-    The calls of an arm that `is_batched` are handed in as an offline batch.
+    The calls of an arm that `is_batched` are handed in as an offline batch. A `panel` answers in the place of
+    the router's choice. `decoding` is what of the experiment's this arm has otherwise; None: nothing.
+    `levels` are those of the factors, by name.
     """
 
     name: str
@@ -44,6 +46,10 @@ class Arm:
     fallbacks: tuple[str, ...] = ()
     is_routed: bool = True
     is_batched: bool = False
+    panel: Panel | None = None
+    phrasing: Phrasing = AS_IT_IS
+    decoding: ArmDecodingSpec | None = None
+    levels: Mapping[str, str] = field(default_factory=dict)
 
     def decide(self, prompt: Prompt) -> Decision:
         """Which model answers `prompt`."""
@@ -85,90 +91,26 @@ class FoldRouter:
         return self.routers[fold]
 
 
-def needed_experiments(spec: ExperimentSpec | TrainingSpec) -> list[Path]:
-    """The experiments whose outcomes this one learns from or replays: they are run before it.
-
-    Raises:
-        ConfigError: one of them needs this one in its turn.
-    """
-    needed = _named_experiments(spec)
-    seen, waiting = set(), [path.resolve() for path in needed]
-    while waiting:
-        path = waiting.pop()
-        if path == spec.file:
-            raise ConfigError(f"{spec.file} learns from itself, by way of the experiments it names")
-        if path not in seen:
-            seen.add(path)
-            waiting += [other.resolve() for other in _named_experiments(load_spec(path))]
-    return needed
-
-
-def _named_experiments(spec: ExperimentSpec | TrainingSpec) -> list[Path]:
-    if isinstance(spec, TrainingSpec):
-        tables: list[TableSpec | None] = [spec.fit_on]
-    else:
-        tables = [spec.replay, *(arm.router.fit_on for arm in spec.arms if arm.router)]
-    named = [table.outcomes for table in tables if table is not None]
-    return list(dict.fromkeys(spec.folder / name for name in named if name.endswith(_YAML)))
-
-
-def read_table(table: TableSpec, *, folder: Path, settings: Settings) -> pd.DataFrame:
-    """The rows of a recorded outcome table that `table` asks for; its paths start at `folder`.
-
-    Raises:
-        ConfigError: it asks for a column or a value that the table does not have.
-        DataError, StorageError: there is no such table.
-    """
-    if table.outcomes.endswith(_YAML):
-        name = load_spec(folder / table.outcomes).name
-        rows = datasets.load_outcomes(settings.runs_dir / name / "outcomes.parquet")
-    else:
-        local = folder / table.outcomes
-        rows = datasets.load_outcomes(local if local.exists() else table.outcomes)
-    return matching(rows, table.where, where=table.outcomes)
-
-
-def matching(rows: pd.DataFrame, conditions: Mapping[str, object], *, where: str) -> pd.DataFrame:
-    """The rows in which every column of `conditions` has the value given.
-
-    Raises:
-        ConfigError: there is no such column, or no such row.
-    """
-    for column, value in conditions.items():
-        if column not in rows:
-            raise ConfigError(f"{where} has no column {column!r}; it has {', '.join(map(str, rows.columns))}")
-        kept = rows[rows[column] == value]
-        if kept.empty:
-            seen = ", ".join(sorted(map(str, rows[column].dropna().unique()))[:10])
-            raise ConfigError(f"{where} has no row with {column} = {value!r}; there are {seen}")
-        rows = kept
-    return rows
-
-
 def make_arms(spec: ExperimentSpec, settings: Settings) -> tuple[list[Arm], dict[str, str]]:
-    """Every arm of `spec` ready to decide, and the digest of each table that a router was fitted on.
+    """Every arm of `spec` ready to decide, and the digest of each table that one was fitted on.
 
     Raises:
         ConfigError, DataError, RoutingError: an arm cannot be made; nothing has been spent.
     """
     made, digests = [], {}
-    for arm in spec.arms:
-        if arm.model is not None:
-            router: Router = Fixed(arm.model)
-            made.append(
-                Arm(
-                    arm.name,
-                    router,
-                    (arm.model,),
-                    arm.fallbacks,
-                    is_routed=False,
-                    is_batched=spec.is_batched(arm),
-                )
+    for written in spec.arms:
+        arm, learned_from = _made(written, spec, settings)
+        made.append(
+            replace(
+                arm,
+                is_batched=spec.is_batched(written),
+                phrasing=Phrasing(written.template, written.system),
+                decoding=written.decoding,
+                levels=written.levels,
             )
-            continue
-        made_arm, table_digest = _routed(arm, spec, settings)
-        made.append(made_arm)
-        digests[arm.name] = table_digest
+        )
+        if learned_from is not None:
+            digests[arm.name] = learned_from
     return made, digests
 
 
@@ -191,6 +133,49 @@ def fit_as_written(written: RouterSpec | TrainingSpec, data: TrainingData, *, se
         latency_weight=written.latency_weight,
         **options,
     )
+
+
+def _made(arm: ArmSpec, spec: ExperimentSpec, settings: Settings) -> tuple[Arm, str | None]:
+    """The arm, and the digest of what it was fitted on; None: it was not fitted."""
+    if arm.model is not None:
+        return Arm(arm.name, Fixed(arm.model), (arm.model,), arm.fallbacks, is_routed=False), None
+    if arm.router is not None:
+        return _routed(arm, spec, settings)
+    panel, learned_from = _panel(arm, spec, settings)
+    first = panel.model_ids[0]
+    return Arm(arm.name, Fixed(first), panel.model_ids, is_routed=False, panel=panel), learned_from
+
+
+def _panel(arm: ArmSpec, spec: ExperimentSpec, settings: Settings) -> tuple[Panel, str | None]:
+    learner = arm.cascade or arm.ensemble
+    if learner is None:
+        raise ConfigError(f"arm {arm.name!r} has nobody to ask")
+    if learner.fit_on is None:
+        return Panel(_untrained(arm.ensemble or EnsembleSpec())), None
+    table = read_table(learner.fit_on, folder=spec.folder, settings=settings)
+    data = from_table(table)
+    if arm.cascade is not None:
+        policy = fit_cascade(
+            data, seed=spec.seed, cost_weight=arm.cascade.cost_weight, max_asked=arm.cascade.max_asked
+        )
+        goal = arm.cascade.quality
+        return Panel(policy if goal is None else policy.aiming_at(goal)), digest(table)
+    return Panel(_trained(arm.ensemble or EnsembleSpec(), data)), digest(table)
+
+
+def _untrained(written: EnsembleSpec) -> Ensemble | Fusion:
+    n = len(written.members)
+    vote = Vote(written.members, np.ones(n), np.full(n, 0.5))
+    return vote if written.fuser is None else Fusion(vote, written.fuser)
+
+
+def _trained(written: EnsembleSpec, data: TrainingData) -> Ensemble | Fusion:
+    members = written.members or data.model_ids
+    if written.rule == "best_of":
+        return fit_best_of(data, ballots_of(data, final_answer=settled), members)
+    fitted = fit_weighted_vote(data) if written.rule == "weighted_vote" else fit_majority(data)
+    vote = fitted.among(members)
+    return vote if written.fuser is None else Fusion(vote, written.fuser)
 
 
 def _routed(arm: ArmSpec, spec: ExperimentSpec, settings: Settings) -> tuple[Arm, str]:

@@ -4,8 +4,8 @@ import secrets
 from dataclasses import dataclass, field
 
 from workbench.budget import Reservation
+from workbench.experiment.calls import Call
 from workbench.experiment.journal import custom_id
-from workbench.experiment.plan import Call
 
 
 @dataclass(slots=True)

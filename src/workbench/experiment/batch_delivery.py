@@ -36,8 +36,9 @@ from workbench.errors import (
     RequestError,
 )
 from workbench.experiment.batch_chunk import Chunk
+from workbench.experiment.calls import Call
 from workbench.experiment.journal import Journal, Key, SentBatch
-from workbench.experiment.plan import Call, Plan
+from workbench.experiment.plan import Plan
 from workbench.providers.batch_api import BatchApi, BatchItem, Result, may_be_there
 from workbench.providers.batches import batches
 from workbench.types import Completion, Decision
@@ -340,7 +341,7 @@ class BatchDelivery:
         return None if known is None else known.batch_price_on(batch.day)
 
     def _item(self, name: str, call: Call) -> BatchItem:
-        return BatchItem(name, call.prompt, self._plan.spec.decode(call.repeat))
+        return BatchItem(name, call.asked, self._plan.decoding(call))
 
     def _api(self, model_id: str) -> BatchApi:
         provider = model_id.partition("/")[0]

@@ -18,10 +18,13 @@ from workbench.client import Client
 from workbench.client import Observer as ClientObserver
 from workbench.errors import BudgetError, ProviderError, StorageError, WorkbenchError
 from workbench.experiment.batch_delivery import BatchDelivery, Pace
+from workbench.experiment.calls import Call
 from workbench.experiment.connection import connected
+from workbench.experiment.design_columns import with_design
 from workbench.experiment.journal import Journal, JournalContent, Key
 from workbench.experiment.outcome_row import answered, failed
-from workbench.experiment.plan import Call, Plan
+from workbench.experiment.panel_call import answer_together
+from workbench.experiment.plan import Plan
 from workbench.experiment.progress import Observer, Progress
 from workbench.experiment.running import RunningComparisons
 from workbench.experiment.traces import TRACES, TraceFile
@@ -138,11 +141,9 @@ class Execution:
         while turns:
             with turns.taken() as call:
                 decision = call.arm.decide(call.prompt)
-                journal.sent(call.key, bound_usd=self._plan.cost_bound_usd(call, decision))
                 try:
-                    outcome = await self._call(call, decision, client)
+                    outcome = await self._outcome(call, decision, client, journal)
                 except BudgetError:
-                    journal.not_sent(call.key)
                     return
                 self._take(call, outcome, journal)
 
@@ -177,24 +178,46 @@ class Execution:
         self._comparisons.add(outcome)
         self._look()
 
-    async def _call(self, call: Call, decision: Decision, client: Client) -> Outcome:
-        """One call and its score; a provider's error is an outcome too."""
+    async def _outcome(self, call: Call, decision: Decision, client: Client, journal: Journal) -> Outcome:
+        """One call and its score; a provider's error is an outcome too.
+
+        Raises:
+            BudgetError: too little is left for it; nothing was sent.
+        """
         try:
-            completion = await client.complete(
-                decision.model_id,
-                call.prompt,
-                decoding=self._plan.spec.decode(call.repeat),
-                fallbacks=call.arm.fallbacks,
-            )
+            if call.arm.panel is None:
+                completion = await self._completion(call, decision, client, journal)
+            else:
+                kept = self._content.parts.get(call.key, {})
+                completion = await answer_together(
+                    call, self._plan, client, journal, budget=self._budget, kept=kept
+                )
         except ProviderError as exc:
             return failed(self._plan, call, decision, exc)
         self._n_cached += completion.is_cached
         return answered(self._plan, call, decision, completion)
 
+    async def _completion(
+        self, call: Call, decision: Decision, client: Client, journal: Journal
+    ) -> Completion:
+        journal.sent(call.key, bound_usd=self._plan.cost_bound_usd(call, decision))
+        try:
+            return await client.complete(
+                decision.model_id,
+                call.asked,
+                decoding=self._plan.decoding(call),
+                fallbacks=call.arm.fallbacks,
+            )
+        except BudgetError:
+            journal.not_sent(call.key)
+            raise
+
     def table(self) -> pd.DataFrame:
-        """The outcomes in the order of the plan, however the calls came back."""
-        keys = sorted(call.key for call in self._plan.calls)
-        return outcomes.from_outcomes(self._done[key] for key in keys if key in self._done)
+        """The outcomes in the order of their keys, however the calls came back, with what the design adds."""
+        done = sorted(
+            (call for call in self._plan.calls if call.key in self._done), key=lambda call: call.key
+        )
+        return with_design(outcomes.from_outcomes(self._done[call.key] for call in done), done)
 
     def _look(self, *, at_once: bool = False) -> None:
         """Tell the observer how far the run is, but not more often than an eye can follow."""

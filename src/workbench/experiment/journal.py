@@ -3,7 +3,9 @@
 One JSON object a line. The first says what the run is (`fingerprint`), then for every call a line `sent`
 before it leaves, with the most it can cost, and a line `outcome` when it has ended. A call with a `sent`
 and no `outcome` was in flight when the run was killed: it is made again, and what it may have cost stays
-counted as spent. Calls of an offline batch have one line together, `batch`, before it is handed in, and
+counted as spent. Where several models answer together (an ensemble, a cascade), each of their requests has
+its own lines `sent` and `part`, so that what one of them answered is not bought again for want of the
+others. Calls of an offline batch have one line together, `batch`, before it is handed in, and
 another, `batch_accepted`, with the id by which a later run collects it.
 """
 
@@ -19,11 +21,15 @@ from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, Self
 
 from workbench.errors import DataError, FingerprintError
+from workbench.experiment.part import Part, part_of
 from workbench.storage import explained, read_bytes, write_atomically
 from workbench.types import Outcome
 
 Key = tuple[str, str, int]
 """(prompt_id, arm, repeat): names one call."""
+
+_Sent = dict[tuple[Key, str], list[float]]
+"""What may be in flight: the bounds of a call, or of its part of this name."""
 
 _FIELDS = tuple(field.name for field in fields(Outcome))
 _values = attrgetter(*_FIELDS)  # twenty times faster than `asdict`, which copies every value
@@ -59,7 +65,8 @@ class JournalContent:
     """What a journal holds.
 
     `in_flight_usd` is the bound of every call that was sent and never came back. `batches`, by token, are
-    those that may still be collected.
+    those that may still be collected. `parts`, by name, are what came of single requests of calls without an
+    outcome.
     """
 
     fingerprint: Mapping[str, Any] | None = None
@@ -67,11 +74,17 @@ class JournalContent:
     in_flight_usd: float = 0.0
     dropped: tuple[str, ...] = ()
     batches: dict[str, SentBatch] = field(default_factory=dict)
+    parts: dict[Key, dict[str, Part]] = field(default_factory=dict)
 
     @property
     def spent_usd(self) -> float:
         """Everything paid for so far, and everything that may have been."""
-        return self.in_flight_usd + sum(outcome.cost_usd or 0.0 for outcome in self.outcomes.values())
+        return self.in_flight_usd + self.parts_usd + sum(o.cost_usd or 0.0 for o in self.outcomes.values())
+
+    @property
+    def parts_usd(self) -> float:
+        """What was paid for calls that have no outcome yet."""
+        return sum(part.cost_usd or 0.0 for parts in self.parts.values() for part in parts.values())
 
 
 def read_journal(path: Path) -> JournalContent:
@@ -88,7 +101,7 @@ def read_journal(path: Path) -> JournalContent:
         return content
     lines = read_bytes(path, purpose="journal", max_bytes=_MAX_BYTES).split(b"\n")
     is_torn = lines[-1].strip(b"\0\r ") != b""
-    sent: dict[Key, list[float]] = {}
+    sent: _Sent = {}
     dropped: list[str] = []
     for number, line in enumerate(lines, start=1):
         text = line.strip(b"\0\r ")
@@ -175,6 +188,18 @@ class Journal:
         """Take `sent` back: the call was refused before it left."""
         self._append({"kind": "not_sent", "key": key})
 
+    def part_sent(self, key: Key, name: str, *, bound_usd: float) -> None:
+        """Note that a request of a call is about to leave, and the most that it can cost."""
+        self._append({"kind": "sent", "key": key, "part": name, "bound_usd": bound_usd})
+
+    def part_not_sent(self, key: Key, name: str) -> None:
+        """Take `part_sent` back."""
+        self._append({"kind": "not_sent", "key": key, "part": name})
+
+    def part_finished(self, key: Key, name: str, part: Part) -> None:
+        """Note what came of a request of a call; when this returns, a kill does not lose it."""
+        self._append({"kind": "part", "key": key, "part": name} | part.record())
+
     def batch_sent(self, batch: SentBatch) -> None:
         """Note that a batch is about to be handed in; when this returns, it is on the disk."""
         calls = [[*key, bound_usd] for key, bound_usd in batch.calls.values()]
@@ -231,9 +256,7 @@ class Journal:
             raise
 
 
-def _read_line(
-    text: bytes, content: JournalContent, sent: dict[Key, list[float]], *, where: tuple[Path, int]
-) -> None:
+def _read_line(text: bytes, content: JournalContent, sent: _Sent, *, where: tuple[Path, int]) -> None:
     """Add one line to `content`; the first outcome of a call stands."""
     try:
         record = json.loads(text, parse_constant=_refuse_constant)
@@ -241,11 +264,14 @@ def _read_line(
         if kind == "run":
             content.fingerprint = content.fingerprint or dict(record["fingerprint"])
         elif kind == "sent":
-            prompt_id, arm, repeat = record["key"]
-            sent.setdefault((prompt_id, arm, repeat), []).append(float(record["bound_usd"]))
+            sent.setdefault(_named(record), []).append(float(record["bound_usd"]))
         elif kind == "not_sent":
-            prompt_id, arm, repeat = record["key"]
-            _take_back((prompt_id, arm, repeat), sent)
+            _take_back(_named(record), sent)
+        elif kind == "part":
+            key, name = _named(record)
+            _take_back((key, name), sent)
+            if key not in content.outcomes:
+                content.parts.setdefault(key, {}).setdefault(name, part_of(record))
         elif kind == "outcome":
             _take(_checked(Outcome(**record)), content, sent)
         else:
@@ -254,18 +280,25 @@ def _read_line(
         raise DataError(_damaged(*where)) from exc
 
 
-def _take(outcome: Outcome, content: JournalContent, sent: dict[Key, list[float]]) -> None:
+def _take(outcome: Outcome, content: JournalContent, sent: _Sent) -> None:
     key = (outcome.prompt_id, outcome.arm, outcome.repeat)
     if key in content.outcomes:
         return
     content.outcomes[key] = outcome
-    _take_back(key, sent)
+    content.parts.pop(key, None)
+    _take_back((key, ""), sent)
 
 
-def _take_back(key: Key, sent: dict[Key, list[float]]) -> None:
-    """One call of `key` is in flight no more; a line that stands twice takes back nothing."""
-    if sent.get(key):
-        sent[key].pop()
+def _named(record: Mapping[str, Any]) -> tuple[Key, str]:
+    """The call that a line is about, and its part; "": the whole of it."""
+    prompt_id, arm, repeat = record["key"]
+    return (prompt_id, arm, repeat), record.get("part", "")
+
+
+def _take_back(name: tuple[Key, str], sent: _Sent) -> None:
+    """One call or part of this name is in flight no more; a line that stands twice takes back nothing."""
+    if sent.get(name):
+        sent[name].pop()
 
 
 def _checked(outcome: Outcome) -> Outcome:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from workbench.errors import ProviderError
-from workbench.experiment.plan import Call, Plan
+from workbench.experiment.calls import Call
+from workbench.experiment.plan import Plan
 from workbench.types import Completion, Decision, Outcome
 
 
@@ -33,7 +34,7 @@ def failed(plan: Plan, call: Call, decision: Decision, error: ProviderError) -> 
 def _identity(plan: Plan, call: Call, decision: Decision, model_id: str) -> dict[str, Any]:
     provider, _, model = model_id.partition("/")
     # The answer of a fallback is no draw of the router: its probability is that of another model.
-    is_the_choice = call.arm.is_routed and model_id == decision.model_id
+    is_the_choice = (call.arm.is_routed or call.share is not None) and model_id == decision.model_id
     return {
         "prompt_id": call.prompt.prompt_id,
         "prompt": call.prompt.text,
@@ -43,6 +44,6 @@ def _identity(plan: Plan, call: Call, decision: Decision, model_id: str) -> dict
         "repeat": call.repeat,
         "model": model,
         "provider": provider,
-        "propensity": decision.propensity if is_the_choice else None,
+        "propensity": decision.propensity * (call.share or 1.0) if is_the_choice else None,
         "price_date": plan.price_date(model_id),
     }

@@ -1,7 +1,5 @@
 """What a run will do, worked out and checked before the first call: prompts, arms, calls, prices, scorer."""
 
-import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,12 @@ import pandas as pd
 from workbench import datasets
 from workbench.catalog import Catalog, default_catalog, read_catalog
 from workbench.errors import BudgetError, ConfigError
-from workbench.experiment.arms import Arm, FoldRouter, make_arms, read_table
-from workbench.experiment.journal import Key
+from workbench.experiment.arms import Arm, FoldRouter, make_arms
+from workbench.experiment.assignment import ordered
+from workbench.experiment.calls import Call
+from workbench.experiment.phrasing import AS_IT_IS
 from workbench.experiment.spec import ExperimentSpec, digest
+from workbench.experiment.tables import read_table
 from workbench.providers.base import Provider
 from workbench.providers.batches import check_takes_batches
 from workbench.providers.registry import SIMULATOR
@@ -21,27 +22,13 @@ from workbench.providers.replay import ReplayProvider
 from workbench.scoring import LocalScorer, local_scorer
 from workbench.scoring.options import Embedding, Judge, PairwiseJudge
 from workbench.settings import Settings
-from workbench.types import Completion, Decision, Prompt
+from workbench.types import Completion, Decision, Decoding, Prompt
 
 RECORDED = "recorded"
 """The scorer that takes the quality from the replayed table instead of looking at the answer."""
 
 TIE = 0.5
 """What an answer scores against itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One arm asked one prompt once."""
-
-    arm: Arm
-    prompt: Prompt
-    repeat: int
-
-    @property
-    def key(self) -> Key:
-        """What the journal calls it."""
-        return (self.prompt.prompt_id, self.arm.name, self.repeat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +103,34 @@ class Plan:
         if self.scorer is not None:
             return None if self.scorer.is_slow else self.scorer.score(completion.text, prompt.reference or "")
         if self.spec.scorer.kind == RECORDED and self.replay is not None:
-            seed = self.spec.decode(call.repeat).seed
+            seed = self.decoding(call).seed
             return self.replay.recorded_quality(completion.model, prompt, seed=seed)
         return TIE if call.arm.name == self.against else None
 
+    def decoding(self, call: Call) -> Decoding:
+        """How this call is to be answered, with the seed of its repeat."""
+        return self.spec.decode(call.repeat, call.arm.decoding)
+
     def cost_bound_usd(self, call: Call, decision: Decision) -> float:
-        """The most that one request of this call can cost; 0.0 where no price is known."""
-        spec = self.catalog.get(decision.model_id)
+        """The most that one request to each model that this call asks can cost; 0.0: no price is known."""
+        if call.arm.panel is None:
+            return self.request_bound_usd(decision.model_id, call.asked, call)
+        asked, most = call.arm.panel.requests(call.asked)
+        bounds = sorted((self.request_bound_usd(model_id, prompt, call) for model_id, prompt in asked))
+        return sum(bounds[-most:])
+
+    def request_bound_usd(self, model_id: str, prompt: Prompt, call: Call) -> float:
+        """The most that one request to this model, as part of this call, can cost; 0.0: no price is known."""
+        spec = self.catalog.get(model_id)
         if spec is None or spec.price is None:
             return 0.0
-        decoding = self.spec.decode(call.repeat)
-        return spec.cost_bound_usd(call.prompt, decoding, in_batch=call.arm.is_batched)
+        return spec.cost_bound_usd(prompt, self.decoding(call), in_batch=call.arm.is_batched)
 
     def dearest(self, call: Call) -> tuple[float, str]:
-        """The most that one request of this call can cost, whichever model its arm asks; and that model."""
+        """The most that this call can cost at one request to each model, and the model or panel that does."""
+        if call.arm.panel is not None:
+            bound_usd = self.cost_bound_usd(call, Decision(call.arm.model_ids[0], call.arm.name))
+            return bound_usd, f"the {call.arm.panel.kind} {call.arm.name!r}"
         return max(
             (self.cost_bound_usd(call, Decision(model_id, call.arm.name)), model_id)
             for model_id in call.arm.model_ids
@@ -157,7 +158,7 @@ def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
         spec=spec,
         prompts=prompts,
         arms=tuple(arms),
-        calls=tuple(_calls(spec, prompts, arms)),
+        calls=tuple(ordered(spec, prompts, arms)),
         catalog=_catalog(settings, replay),
         fingerprint={
             **spec.fingerprint(),
@@ -176,6 +177,7 @@ def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
     _check_models(plan)
     _check_batches(plan)
     _check_folds(plan)
+    _check_replayed(plan)
     _check_budget(plan)
     return plan
 
@@ -188,20 +190,13 @@ def _prompts(spec: ExperimentSpec, recorded: pd.DataFrame | None) -> tuple[Promp
     local = spec.folder / written.source
     source = str(local) if local.exists() else written.source
     return datasets.load_prompts(
-        source, split=written.split, tasks=written.tasks, n=written.n, seed=spec.seed
+        source,
+        split=written.split,
+        tasks=written.tasks,
+        n=written.n,
+        seed=spec.seed,
+        cluster=spec.design.clusters,
     )
-
-
-def _calls(spec: ExperimentSpec, prompts: tuple[Prompt, ...], arms: list[Arm]) -> Iterator[Call]:
-    """Prompts in random order; for each, all arms one after another in random order.
-
-    So the arms meet the same hour of the day, and a run that its budget ends has whole pairs (`turns`).
-    """
-    order = random.Random(spec.seed)
-    for repeat in range(spec.repeats):
-        for prompt in order.sample(prompts, len(prompts)):
-            for arm in order.sample(arms, len(arms)):
-                yield Call(arm, prompt, repeat)
 
 
 def _catalog(settings: Settings, replay: ReplayProvider | None) -> Catalog:
@@ -253,6 +248,19 @@ def _check_folds(plan: Plan) -> None:
         if isinstance(arm.router, FoldRouter):
             for prompt in plan.prompts:
                 arm.router.router_of(prompt)
+
+
+def _check_replayed(plan: Plan) -> None:
+    """What was recorded was asked in its own words, with its own decoding; another arm's are not there."""
+    name = "" if plan.replay is None else f"{plan.replay.name}/"
+    for arm in plan.arms if name else ():
+        is_reworded = arm.phrasing != AS_IT_IS or arm.decoding is not None
+        is_fused = arm.panel is not None and arm.panel.is_fused
+        if any(model_id.startswith(name) for model_id in arm.model_ids) and (is_reworded or is_fused):
+            raise ConfigError(
+                f"arm {arm.name!r}: a replay has the answers that were recorded, and none to other words, "
+                "to other decoding or to the answers of others; name the recorded arm, or ask a live model"
+            )
 
 
 def _check_budget(plan: Plan) -> None:

@@ -15,13 +15,13 @@ import pandas as pd
 from workbench import outcomes
 from workbench.experiment.analyse import analyse
 from workbench.experiment.analysis import Analysis, to_json
-from workbench.experiment.arms import needed_experiments
 from workbench.experiment.batch_delivery import PACE, Pace
 from workbench.experiment.execution import JOURNAL, STATE, Execution, State
 from workbench.experiment.journal import read_journal, set_damaged_aside
 from workbench.experiment.plan import Plan, make_plan
 from workbench.experiment.progress import Observer
 from workbench.experiment.spec import ExperimentSpec, load_spec
+from workbench.experiment.tables import needed_experiments
 from workbench.settings import Settings
 from workbench.storage import folder_inside, locked, read_bytes, set_aside, writable_folder, write_text
 

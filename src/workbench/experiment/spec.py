@@ -12,7 +12,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     InstanceOf,
     PlainSerializer,
@@ -21,6 +20,21 @@ from pydantic import (
 )
 
 from workbench.errors import ConfigError, DataError
+from workbench.experiment.arm_spec import (
+    ArmDecodingSpec,
+    CascadeSpec,
+    DecodingSpec,
+    Delivery,
+    EnsembleSpec,
+    FactorialSpec,
+    ReadFrom,
+    RouterSpec,
+    Scalar,
+    Strict,
+    TableSpec,
+)
+from workbench.experiment.arm_spec import ArmSpec as ArmSpec
+from workbench.experiment.design_spec import DesignSpec, StoppingSpec
 from workbench.redaction import holds_secret, refuse_secrets
 from workbench.routing.aim import Aim, read_aim
 from workbench.scoring import ScorerOptions, read_options
@@ -28,9 +42,6 @@ from workbench.storage import read_bytes, safe_name
 from workbench.types import Decoding
 
 _MAX_BYTES = 1_000_000
-_MAX_NAME_BYTES = 255  # of one file, on every usual file system
-
-Scalar = str | int | float | bool
 
 
 def _file_name(name: str) -> str:
@@ -38,12 +49,6 @@ def _file_name(name: str) -> str:
         return safe_name(name, what="experiment")
     except ConfigError as exc:
         raise ValueError(str(exc)) from exc
-
-
-def _path(text: str) -> str:
-    if not text.isprintable() or max(len(part.encode()) for part in text.split("/")) > _MAX_NAME_BYTES:
-        raise ValueError(f"{text[:60]!r} cannot be a path")
-    return text
 
 
 def _aim(written: object) -> Aim:
@@ -62,9 +67,6 @@ def _scorer(written: object) -> ScorerOptions:
 
 FileName = Annotated[str, AfterValidator(_file_name)]
 """A name that can be a folder's, since a run's folder has it."""
-
-ReadFrom = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_path)]
-"""A name, or a file of the author's that is read and never written, wherever it is."""
 
 # YAML reads a bare `off` as false.
 CacheKind = Annotated[
@@ -86,18 +88,7 @@ WrittenScorer = Annotated[
 _Spec = TypeVar("_Spec", bound=BaseModel)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TableSpec(_Strict):
-    """Rows of a recorded outcome table: a benchmark's name, a Parquet file, or another experiment's YAML."""
-
-    outcomes: ReadFrom
-    where: dict[str, Scalar] = Field(default_factory=dict, description="keep the rows with these values")
-
-
-class PromptsSpec(_Strict):
+class PromptsSpec(Strict):
     """Which prompts are asked: the embedded set `tasks`, or a file."""
 
     source: ReadFrom = "tasks"
@@ -106,73 +97,22 @@ class PromptsSpec(_Strict):
     n: Annotated[int, Field(ge=2)] | None = None
 
 
-class RouterSpec(_Strict):
-    """A router as an arm: fitted on an outcome table, or loaded from a checkpoint.
-
-    With `folds`, the column of a recorded table that divides its prompts, each prompt is routed by a
-    router that was fitted on the other folds.
-    """
-
-    kind: str | None = None
-    fit_on: TableSpec | None = None
-    folds: str | None = None
-    checkpoint: ReadFrom | None = None
-    cost_weight: Annotated[float, Field(ge=0)] = 0.0
-    latency_weight: Annotated[float, Field(ge=0)] = 0.0
-    options: dict[str, Scalar] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _fitted_or_loaded(self) -> Self:
-        if (self.checkpoint is None) == (self.kind is None):
-            raise ValueError("needs either `kind` (and `fit_on`) or `checkpoint`")
-        return self
-
-
-Delivery = Literal["live", "batch"]
-"""Whether the calls of an arm are sent one by one, or handed in as an offline batch, at its lower price.
-
-It is no part of a run's fingerprint: the answers are those of the same model to the same prompts.
-"""
-
-
-class ArmSpec(_Strict):
-    """One thing to compare: a model (`provider/model`) or a router over models."""
-
-    name: Annotated[str, Field(min_length=1, max_length=60)]
-    model: str | None = None
-    router: RouterSpec | None = None
-    fallbacks: tuple[str, ...] = ()
-    delivery: Delivery | None = Field(default=None, exclude=True, description="default: the experiment's")
-
-    @model_validator(mode="after")
-    def _model_or_router(self) -> Self:
-        if (self.model is None) == (self.router is None):
-            raise ValueError("needs either `model` or `router`")
-        return self
-
-
-class DecodingSpec(_Strict):
-    """How every arm is asked to answer."""
-
-    max_output_tokens: Annotated[int, Field(ge=1)] = 512
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    stop: tuple[str, ...] = ()
-
-
-class ExperimentSpec(_Strict):
+class ExperimentSpec(Strict):
     """A question, the arms that are to answer it, and how the answer is judged."""
 
     name: FileName
     question: Annotated[str, Field(min_length=3)]
     prompts: PromptsSpec = PromptsSpec()
     replay: TableSpec | None = None
-    arms: Annotated[tuple[ArmSpec, ...], Field(min_length=1)]
+    arms: tuple[ArmSpec, ...] = ()
+    factorial: FactorialSpec | None = Field(default=None, exclude=True, description="more arms, combined")
     control: str | None = Field(default=None, description="the arm that the others are compared with")
     scorer: WrittenScorer = Field(default=read_options("answer"), description="how an answer is judged")
     metric: Literal["quality"] = "quality"
     decoding: DecodingSpec = DecodingSpec()
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
+    design: DesignSpec = DesignSpec()
+    stopping: StoppingSpec = StoppingSpec()
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     budget_usd: Annotated[float, Field(gt=0)] | None = None
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
@@ -185,11 +125,30 @@ class ExperimentSpec(_Strict):
 
     @model_validator(mode="after")
     def _arms_are_distinct_and_known(self) -> Self:
+        if self.factorial is not None:
+            object.__setattr__(self, "arms", (*self.arms, *self.factorial.arms()))  # frozen from here on
         names = [arm.name for arm in self.arms]
+        if not names:
+            raise ValueError("there is nothing to compare; write `arms`, or a `factorial`")
         if len(set(names)) != len(names):
             raise ValueError(f"arms must have different names, not {names}")
         if self.control is not None and self.control not in names:
             raise ValueError(f"control {self.control!r} is not one of the arms {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _design_fits_the_arms(self) -> Self:
+        names = {arm.name for arm in self.arms}
+        if self.design.shares and set(self.design.shares) != names:
+            raise ValueError(f"design.shares must name each of the arms {sorted(names)}")
+        if self.stopping.is_sequential and self.design.kind == "randomised":
+            raise ValueError("stopping: a sequential run looks at pairs; a randomised design has none")
+        if self.stopping.is_sequential and any(map(self.is_batched, self.arms)):
+            raise ValueError(
+                "stopping: offline batches are handed in at once, so that nothing is saved by stopping"
+            )
+        if self.stopping.is_sequential and len(names) < 2:
+            raise ValueError("stopping: a sequential run needs an arm besides the control")
         return self
 
     @model_validator(mode="after")
@@ -215,16 +174,29 @@ class ExperimentSpec(_Strict):
         """The control: as written, or the first arm."""
         return self.control or self.arms[0].name
 
-    def decode(self, repeat: int) -> Decoding:
-        """The decoding of one repeat; its seed differs from repeat to repeat, and from spec to spec."""
-        return Decoding(**self.decoding.model_dump(), seed=self.seed * 1000 + repeat)
+    def decode(self, repeat: int, own: ArmDecodingSpec | None = None) -> Decoding:
+        """The decoding of one repeat; its seed differs from repeat to repeat, and from spec to spec.
+
+        `own` is what an arm has otherwise.
+        """
+        written = self.decoding.model_dump() | ({} if own is None else own.model_dump())
+        return Decoding(**written, seed=self.seed * 1000 + repeat)
 
     def fingerprint(self) -> dict[str, Any]:
-        """What a resumed run must share with the one before: all that changes a call or its score."""
-        return self.model_dump(mode="json", include=set(_FINGERPRINTED))
+        """What a resumed run must share with the one before: all that changes a call or its score.
+
+        Of a sequential run also all that its decision to stop depends on, as that was made before it began.
+        """
+        shared = self.model_dump(mode="json", include=set(_FINGERPRINTED))
+        if design := self.design.fingerprint():
+            shared["design"] = design
+        if self.stopping.is_sequential:
+            decided_by = {"alpha": self.alpha, "control": self.control_arm}
+            shared["stopping"] = self.stopping.model_dump(mode="json") | decided_by
+        return shared
 
 
-class TrainingSpec(_Strict):
+class TrainingSpec(Strict):
     """A router to train, and how it is measured: by cross-validation over `folds`."""
 
     name: FileName
@@ -348,7 +320,20 @@ def _explain(error: Any) -> str:
 
 
 def _nearest(loc: tuple[str | int, ...]) -> str:
-    models = (ExperimentSpec, TrainingSpec, PromptsSpec, TableSpec, ArmSpec, RouterSpec, DecodingSpec)
+    models = (
+        ExperimentSpec,
+        TrainingSpec,
+        PromptsSpec,
+        TableSpec,
+        ArmSpec,
+        RouterSpec,
+        CascadeSpec,
+        EnsembleSpec,
+        FactorialSpec,
+        DecodingSpec,
+        DesignSpec,
+        StoppingSpec,
+    )
     known = [name for model in models for name in model.model_fields]
     near = difflib.get_close_matches(str(loc[-1]), known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -11,10 +11,11 @@ from workbench import outcomes
 from workbench.errors import ConfigError, MissingExtraError
 from workbench.experiment.analyse import analyse
 from workbench.experiment.analysis import Analysis, to_json
-from workbench.experiment.arms import fit_as_written, needed_experiments, read_table
+from workbench.experiment.arms import fit_as_written
 from workbench.experiment.progress import Observer
 from workbench.experiment.run import run
 from workbench.experiment.spec import TrainingSpec, load_spec
+from workbench.experiment.tables import needed_experiments, read_table
 from workbench.routing import checkpoint
 from workbench.routing.aim import Aim
 from workbench.routing.base import Router

@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 
-from workbench.experiment.plan import Call
+from workbench.experiment.calls import Call
 
 
 def by_arm(call: Call) -> Hashable:

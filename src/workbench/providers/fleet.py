@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.datasets import Task
 from workbench.errors import ConfigError, InsufficientDataError
+from workbench.providers.cues import combined
 from workbench.providers.wrong_answers import wrong_answers
 from workbench.types import Prompt
 
@@ -46,14 +47,14 @@ class SimulatedModel:
     transient_rate: float = 0.01
     persistent_rate: float = 0.003
 
-    def right_probability(self, task: str | None, difficulty: int) -> float:
-        """Probability of a right answer, given that there is one.
+    def right_probability(self, task: str | None, difficulty: int, *, cue: float = 0.0) -> float:
+        """Probability of a right answer, given that there is one; `cue` is added to its logit.
 
         >>> model = SimulatedModel("sim-x", {"logic": 0.9}, 0.0, output_tokens=10, latency_s=0.0)
         >>> model.right_probability("logic", 2)
         0.5
         """
-        logit = self.skills.get(task or "", self.default_skill) - self.step * (difficulty - 1)
+        logit = self.skills.get(task or "", self.default_skill) - self.step * (difficulty - 1) + cue
         return 1.0 / (1.0 + math.exp(-logit))
 
 
@@ -97,8 +98,25 @@ class _Entry:
     wrong: tuple[str, ...] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A known prompt in what was asked; `cue` and `length` are of the words around it (`cues`)."""
+
+    entry: _Entry
+    cue: float = 0.0
+    length: float = 1.0
+
+    def right_probability(self, row: SimulatedModel) -> float:
+        task = self.entry.task
+        return row.right_probability(task.prompt.task, task.difficulty, cue=self.cue)
+
+
 class Fleet:
-    """Simulated models over tasks whose right answers they know. No I/O and no state."""
+    """Simulated models over tasks whose right answers they know. No I/O and no state.
+
+    A prompt is known by its text, also where other words stand around it. A text is what is asked: the
+    system message, if there is one, and the user's last message (`asked_text`).
+    """
 
     def __init__(
         self, tasks: Iterable[Task], models: Sequence[SimulatedModel] = FLEET, *, seed: int = 0
@@ -106,12 +124,13 @@ class Fleet:
         self.models: Mapping[str, SimulatedModel] = {model.name: model for model in models}
         self.seed = seed
         self._entries = _entries(tuple(tasks))
+        self._longest_first = sorted(self._entries, key=len, reverse=True)
 
     def prompt_id(self, text: str) -> str:
         """The id of the prompt with this text; of a text that the fleet does not know, a digest of it."""
-        entry = self._entries.get(text.strip())
-        if entry is not None:
-            return entry.task.prompt.prompt_id
+        found = self._found(text)
+        if found is not None:
+            return found.entry.task.prompt.prompt_id
         return f"unknown-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def failure_status(self, model: str, text: str, seed: int, *, n_earlier: int) -> int | None:
@@ -131,14 +150,18 @@ class Fleet:
         """What `model` says to `text` under the sampling seed `seed`, when it does not fail."""
         row = self._model(model)
         right, latency, length, choice, *_ = self._draws(row.name, text, seed)
-        entry = self._entries.get(text.strip())
-        is_right = entry is not None and right < self._right_probability(row, entry)
+        found = self._found(text)
+        is_right = found is not None and right < found.right_probability(row)
+        longer = 1.0 if found is None else found.length
         limit = min(max_output_tokens, MAX_OUTPUT_TOKENS)
         n_output = min(
-            _lognormal(row.output_tokens, row.output_sigma, length), MAX_OUTPUT_TOKENS - row.reasoning_tokens
+            longer * _lognormal(row.output_tokens, row.output_sigma, length),
+            MAX_OUTPUT_TOKENS - row.reasoning_tokens,
         )
         n_needed = max(round(n_output), 8) + row.reasoning_tokens
-        said = _worked(entry, round(n_output), is_right=is_right, choice=choice)
+        said = _worked(
+            None if found is None else found.entry, round(n_output), is_right=is_right, choice=choice
+        )
         is_cut = n_needed > limit
         return SimulatedAnswer(
             text=said[: max(limit - row.reasoning_tokens, 0) * 4] if is_cut else said,
@@ -146,7 +169,7 @@ class Fleet:
             input_tokens=_n_tokens(text) + 8,
             output_tokens=min(n_needed, limit),
             reasoning_tokens=min(row.reasoning_tokens, limit),
-            latency_s=_lognormal(row.latency_s, row.latency_sigma, latency),
+            latency_s=longer * _lognormal(row.latency_s, row.latency_sigma, latency),
             finish_reason="length" if is_cut else "stop",
         )
 
@@ -157,7 +180,8 @@ class Fleet:
         not know. A failure that a retry mends changes nothing.
         """
         row = self._model(model)
-        return np.array([self._expected_quality(row, prompt.text) for prompt in prompts], dtype=np.float64)
+        expected = [self._expected_quality(row, asked_text(prompt.system, prompt.text)) for prompt in prompts]
+        return np.array(expected, dtype=np.float64)
 
     def true_quality(self, model: str, prompts: Sequence[Prompt]) -> float:
         """The expected mean quality of `model` over `prompts`: what an experiment estimates.
@@ -180,19 +204,34 @@ class Fleet:
         return row
 
     def _expected_quality(self, row: SimulatedModel, text: str) -> float:
-        entry = self._entries.get(text.strip())
-        if entry is None or self._always_fails(row, text):
+        found = self._found(text)
+        if found is None or self._always_fails(row, text):
             return 0.0
-        return self._right_probability(row, entry)
+        return found.right_probability(row)
 
-    def _right_probability(self, row: SimulatedModel, entry: _Entry) -> float:
-        return row.right_probability(entry.task.prompt.task, entry.task.difficulty)
+    def _found(self, text: str) -> _Found | None:
+        """The known prompt in `text`, the longest if there are several."""
+        entry = self._entries.get(text.strip())
+        if entry is not None:
+            return _Found(entry)
+        for known in self._longest_first:
+            if known in text:
+                return _Found(self._entries[known], *combined(text.replace(known, " ", 1)))
+        return None
 
     def _always_fails(self, row: SimulatedModel, text: str) -> bool:
-        return _uniforms("persistent", str(self.seed), row.name, text.strip())[0] < row.persistent_rate
+        """A prompt that a model cannot answer it cannot answer in any words."""
+        found = self._found(text)
+        own = text.strip() if found is None else found.entry.task.prompt.text.strip()
+        return _uniforms("persistent", str(self.seed), row.name, own)[0] < row.persistent_rate
 
     def _draws(self, model: str, text: str, seed: int) -> list[float]:
         return _uniforms("draw", str(self.seed), model, str(seed), text.strip())
+
+
+def asked_text(system: str | None, text: str) -> str:
+    """What a simulated model is asked, as one text."""
+    return text if not system else f"{system}\n\n{text}"
 
 
 _SENTENCES = (

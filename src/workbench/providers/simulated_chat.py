@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.providers.fleet import SimulatedAnswer
+from workbench.providers.fleet import SimulatedAnswer, asked_text
 
 N_PIECES = 6
 """Pieces of text in which a streamed answer comes."""
@@ -18,7 +18,7 @@ class BadRequestError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What the simulator heeds of a request; `text` is the user's last message."""
+    """What the simulator heeds of a request; `text` is the system message and the user's last."""
 
     model: str
     text: str
@@ -114,7 +114,7 @@ def parse(body: bytes) -> ChatRequest:
     options = fields.get("stream_options")
     return ChatRequest(
         model=model,
-        text=_last_user_text(messages),
+        text=asked_text(_system_text(fields, messages), _last_user_text(messages)),
         seed=_whole(fields, "seed", default=0),
         max_output_tokens=_limit(fields),
         stream=fields.get("stream") is True,
@@ -130,6 +130,16 @@ def _last_user_text(messages: Sequence[Any]) -> str:
             # Half of a surrogate pair is JSON, but no text that can be encoded.
             return _content(message.get("content")).encode(errors="replace").decode()
     raise BadRequestError("'messages' must have one of role 'user'")
+
+
+def _system_text(fields: Mapping[str, Any], messages: Sequence[Any]) -> str | None:
+    """The system message: the first of the messages in OpenAI's protocol, a field in Anthropic's."""
+    if fields.get("system") is not None:
+        content = fields["system"]
+    else:
+        first = messages[0]
+        content = first.get("content") if isinstance(first, dict) and first.get("role") == "system" else None
+    return None if content is None else _content(content).encode(errors="replace").decode()
 
 
 def _content(content: Any) -> str:

@@ -177,7 +177,7 @@ class Simulator:
         return await self._ask(request, asked, model)
 
     async def _ask(self, request: web.Request, asked: ChatRequest, model: str) -> web.StreamResponse:
-        key = (model, self.fleet.prompt_id(asked.text), asked.seed)
+        key = (model, self.fleet.prompt_id(asked.text), _draw_of(asked))
         n_earlier = self._requests[key]
         self._requests[key] += 1
         request_id = "sim-" + hashlib.blake2b(repr((key, n_earlier)).encode(), digest_size=12).hexdigest()
@@ -275,6 +275,11 @@ async def _paced(events: Iterable[bytes], duration_s: float) -> AsyncIterator[by
         if 2 <= number <= N_PIECES and duration_s:
             await asyncio.sleep(duration_s / (N_PIECES - 1))
         yield event
+
+
+def _draw_of(asked: ChatRequest) -> int:
+    """Tells apart what is drawn anew for one prompt: another seed, or other words around it."""
+    return int.from_bytes(hashlib.blake2b(f"{asked.seed} {asked.text}".encode(), digest_size=8).digest())
 
 
 def _key_of(request: web.Request) -> str:

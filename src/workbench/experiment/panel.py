@@ -1,0 +1,67 @@
+"""Several models that answer a prompt together, as one arm: an ensemble, a fusion or a cascade."""
+
+from dataclasses import dataclass
+
+from workbench.answers import settled
+from workbench.client.asking import Asker
+from workbench.client.cascading import cascade
+from workbench.client.ensembling import ask_ensemble, fuse
+from workbench.routing.cascade import Cascade
+from workbench.routing.ensemble import Ensemble
+from workbench.routing.fusion import MAX_ANSWER_CHARS, Fusion, fusion_prompt
+from workbench.types import Completion, Decoding, Prompt
+
+_WIDEST = "\U0001f600"  # a character of four bytes: no answer of as many characters has more
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Who answers together, and the rule by which they do."""
+
+    policy: Cascade | Fusion | Ensemble
+
+    @property
+    def model_ids(self) -> tuple[str, ...]:
+        """Every model that may be asked."""
+        if isinstance(self.policy, Cascade):
+            return self.policy.models.model_ids
+        fuser = (self.policy.fuser,) if isinstance(self.policy, Fusion) else ()
+        return tuple(dict.fromkeys((*self.policy.model_ids, *fuser)))
+
+    @property
+    def kind(self) -> str:
+        """What tables and logs call it."""
+        return "fusion" if isinstance(self.policy, Fusion) else self.policy.name
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether a model is asked about the answers of others."""
+        return isinstance(self.policy, Fusion)
+
+    async def answer(self, asker: Asker, prompt: Prompt, *, worded: Prompt, decoding: Decoding) -> Completion:
+        """The answer to `prompt`, which is sent as `worded`, with the cost of all calls.
+
+        Raises:
+            ConfigError, BudgetError, ProviderError: as `ask_ensemble` and `cascade`.
+        """
+        if isinstance(self.policy, Cascade):
+            return await cascade(asker, self.policy, prompt, worded=worded, decoding=decoding)
+        if isinstance(self.policy, Fusion):
+            fused = await fuse(asker, self.policy, worded, final_answer=settled, decoding=decoding)
+            return fused.completion
+        answered = await ask_ensemble(
+            asker, self.policy, prompt, worded=worded, final_answer=settled, decoding=decoding
+        )
+        return answered.completion
+
+    def requests(self, prompt: Prompt) -> tuple[list[tuple[str, Prompt]], int]:
+        """Each model with what it may be sent, and how many are sent at most."""
+        if isinstance(self.policy, Cascade):
+            asked = [(model_id, prompt) for model_id in self.policy.models.model_ids]
+            return asked, min(self.policy.max_asked, len(asked))
+        asked = [(model_id, prompt) for model_id in self.policy.model_ids]
+        if isinstance(self.policy, Fusion):
+            asked.append(
+                (self.policy.fuser, fusion_prompt(prompt, [_WIDEST * MAX_ANSWER_CHARS] * len(asked)))
+            )
+        return asked, len(asked)
