@@ -6,7 +6,6 @@ Each command runs in a process of its own, one after another in turn, so that al
 
 import platform
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -30,7 +29,7 @@ def main() -> None:
     print(f"{'':<23} {'wall, median':>13} {'CPU, least':>13}")
     least_s = {name: min(one[name][1] for one in warm) for name in COMMANDS}
     for name in COMMANDS:
-        wall_s = statistics.median(one[name][0] for one in warm)
+        wall_s = sorted(one[name][0] for one in warm)[N_ROUNDS // 2]
         print(f"{name:<23} {wall_s:>11.3f} s {least_s[name]:>11.3f} s")
     ratio = (least_s[CLIENT] - least_s[NOTHING]) / (least_s[HTTPX] - least_s[NOTHING])
     print(f"CPU of {CLIENT} / {HTTPX}, without the interpreter's: {ratio:.2f} (<= {CLIENT_GATE})")

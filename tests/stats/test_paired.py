@@ -1,5 +1,6 @@
 """The paired mean against scipy, statsmodels, the sandwich formula by hand, and exact bounds."""
 
+import math
 import time
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_sleep_data_of_student_gives_the_published_p_value():
 @pytest.mark.parametrize("n_clusters", [3, 12, 60])
 def test_clustered_error_is_that_of_statsmodels(differences, n_clusters):
     clusters = np.random.default_rng(1).integers(n_clusters, size=120)
-    ours = paired_mean(differences, clusters)
+    ours = paired_mean(differences, clusters, correction="CR1")
     fit = sm.OLS(differences, np.ones(120)).fit(
         cov_type="cluster", cov_kwds={"groups": clusters, "use_correction": True}, use_t=True
     )
@@ -59,7 +60,9 @@ def test_clusters_of_two_equal_prompts_halve_the_information():
 
 def test_names_of_clusters_do_not_matter(differences):
     clusters = np.arange(120) // 4
-    assert paired_mean(differences, clusters) == paired_mean(differences, 1000 - 7 * clusters)
+    named, numbered = paired_mean(differences, 1000 - 7 * clusters), paired_mean(differences, clusters)
+    assert named.n_clusters == numbered.n_clusters == 30
+    assert named.p_value == pytest.approx(numbered.p_value)
 
 
 def test_no_difference_at_all_still_has_a_wide_interval():
@@ -113,6 +116,37 @@ def test_bad_differences_are_refused(differences, clusters, error, message):
         paired_mean(differences, clusters)
 
 
+@pytest.mark.parametrize("share_alike", [0.3, 0.9])
+def test_six_clusters_of_unequal_size_cover_as_often_as_they_say(share_alike):
+    random, sizes = np.random.default_rng(5), [30, 10, 10, 5, 5, 3]
+    clusters, n_runs = np.repeat(np.arange(6), sizes), 1000
+    n_covered = n_covered_cr1 = 0
+    for _ in range(n_runs):
+        common = math.sqrt(share_alike) * random.normal(size=6)[clusters]
+        row = common + math.sqrt(1.0 - share_alike) * random.normal(size=63)
+        n_covered += _holds_zero(row, clusters, "CR2")
+        n_covered_cr1 += _holds_zero(row, clusters, "CR1")
+    assert stats.binomtest(n_covered, n_runs, 0.95, alternative="less").pvalue > 1e-3
+    assert stats.binomtest(n_covered_cr1, n_runs, 0.95, alternative="less").pvalue < 1e-3
+
+
+def test_one_sided_p_values_agree_with_the_intervals(differences):
+    result = paired_mean(differences)
+    assert result.p_at_most(result.interval(0.1).low) == pytest.approx(0.05)
+    assert result.p_at_least(result.interval(0.1).high) == pytest.approx(0.05)
+    assert result.p_at_most(0.0) + result.p_at_least(0.0) == pytest.approx(1.0)
+    tied = paired_mean(np.zeros(10))
+    assert tied.p_at_most(tied.interval(0.1).low) == pytest.approx(0.05)
+    assert tied.p_at_least(tied.interval(0.1).high) == pytest.approx(0.05)
+
+
+def test_without_bounds_ties_say_nothing_and_others_are_the_t_test(differences):
+    everything = (-math.inf, math.inf)
+    tied = paired_mean(np.full(10, 3.0), bounds=everything).interval()
+    assert (tied.low, tied.high) == everything
+    assert paired_mean(differences, bounds=everything).p_value == paired_mean(differences).p_value
+
+
 def test_interval_covers_as_often_as_it_says():
     random = np.random.default_rng(3)
     draws = random.choice([-1.0, 0.0, 1.0], p=[0.1, 0.7, 0.2], size=(1000, 200))
@@ -125,6 +159,11 @@ def test_a_hundred_thousand_pairs_take_a_fraction_of_a_second():
     start_s = time.process_time()
     paired_mean(differences, np.arange(100_000) // 3)
     assert time.process_time() - start_s < 5.0
+
+
+def _holds_zero(row: np.ndarray, clusters: np.ndarray, correction: str) -> bool:
+    interval = paired_mean(row, clusters, bounds=(-math.inf, math.inf), correction=correction).interval()
+    return interval.low <= 0.0 <= interval.high
 
 
 def _ends(row: np.ndarray) -> tuple[float, float]:
