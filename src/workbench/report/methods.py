@@ -59,8 +59,8 @@ def _differences(analysis: Analysis) -> Iterator[str]:
     if any(comparison.n_clusters is not None for comparison in analysis.comparisons):
         yield (
             f"Differences are in percentage points, with a {level(analysis)} interval from a standard error "
-            "that allows for prompts of one cluster being alike (CR2; Bell & McCaffrey 2002) and t with their "
-            "degrees of freedom, fewer where clusters are few or unequal."
+            "that allows for prompts of one cluster being alike (CR2; Bell & McCaffrey 2002) and t with "
+            "their degrees of freedom, fewer where clusters are few or unequal."
         )
     else:
         yield (
