@@ -14,6 +14,8 @@ from workbench.server.chat_completions import ChatCompletionsWire
 from workbench.server.config import ServerConfig
 from workbench.server.endpoint import Door, Endpoint
 from workbench.server.exchange import Wire
+from workbench.server.feedback import PATH as FEEDBACK
+from workbench.server.feedback import FeedbackEndpoint
 from workbench.server.gateway import Gateway
 from workbench.server.guard import App, FailedAttempts, Guard
 from workbench.server.messages import MessagesWire
@@ -52,5 +54,6 @@ def make_app(parts: Parts) -> App:
     described.include_router(operation_routes(parts.gateway, parts.metrics, administrator))
 
     models = Route("/v1/models", ModelList(parts.gateway.targets, door), methods=None)
-    app = Starlette(routes=[*endpoints, models, Mount("/", described)])
+    feedback = Route(FEEDBACK, FeedbackEndpoint(parts.gateway.log, door, parts.config.limits), methods=None)
+    app = Starlette(routes=[*endpoints, models, feedback, Mount("/", described)])
     return Guard(app, parts.config)

@@ -3,6 +3,7 @@
 SQLite by default, PostgreSQL by setting. The tables are made and changed by the migrations beside this file.
 """
 
+import sqlite3
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -74,21 +75,32 @@ independent; `prompt` and `response` are there only where the server is told to 
 def open_database(url: str | None, folder: Path) -> sa.Engine:
     """The database at `url`, by default SQLite in `folder`, with its tables as this version wants them.
 
+    `folder` has the lock that keeps two processes from making the tables at once.
+
     Raises:
         ConfigError: `url` is no address of a database, or its driver is not installed.
         StorageError: it does not answer, or cannot be written.
     """
-    if url is None:
-        writable_folder(folder)
-        url = f"sqlite:///{folder / 'server.db'}"
+    from workbench.server.schema import migrate  # which needs the tables above
+
+    writable_folder(folder)
     try:
-        engine = sa.create_engine(url, hide_parameters=True)
-        metadata.create_all(engine)
-    except (sa.exc.ArgumentError, ModuleNotFoundError) as exc:
+        engine = sa.create_engine(url or f"sqlite:///{folder / 'server.db'}", hide_parameters=True)
+        if engine.dialect.name == "sqlite":
+            sa.event.listen(engine, "connect", _prepare)
+        migrate(engine, folder)
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
         raise ConfigError("database is no URL that SQLAlchemy knows, or its driver is missing") from exc
     except SQLAlchemyError as exc:
         raise StorageError(f"the server's database does not answer ({type(exc).__name__})") from exc
     return engine
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    """Readers do not wait for the writer, and a writer waits for another one."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA busy_timeout=10000")
 
 
 def problem_of(engine: sa.Engine) -> str | None:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from workbench.server.database import outcomes, problem_of
 from workbench.server.exchange import Routed, Served
+from workbench.server.usage import score
 from workbench.server.virtual_keys import VirtualKey
 
 _FLUSH_S = 0.25
@@ -98,6 +99,12 @@ class OutcomeLog:
             with suppress(asyncio.CancelledError):
                 await self._writer
         await self.flush()
+
+    async def score(self, key: VirtualKey, request_id: str, quality: float) -> bool:
+        """Attach a quality to a request that this key's tenant made; False: there is none of this name."""
+        if any(row["request_id"] == request_id for row in self._waiting):
+            await self.flush()
+        return await asyncio.to_thread(score, self._engine, request_id, tenant=key.tenant, quality=quality)
 
     async def flush(self) -> None:
         """Write what is waiting; what is not taken stays."""
