@@ -11,6 +11,7 @@
 | what it cost | `bill`, `ledger`, `ledger_table` |
 | who is told of it | `events`, `event_log`, `spans` |
 | which of several answers is taken | `ensembling` |
+| what a model says of an answer | `judging` |
 
 Retries. There is one layer of them, here. A retryable failure is tried again after a random part of an
 exponential backoff, or after what the provider asked for (`Retry-After`, plus up to a fifth), and never

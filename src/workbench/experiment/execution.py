@@ -22,6 +22,7 @@ from workbench.experiment.calls import Call
 from workbench.experiment.connection import connected
 from workbench.experiment.design_columns import with_design
 from workbench.experiment.journal import Journal, JournalContent, Key
+from workbench.experiment.later_scores import LaterScores, with_scores
 from workbench.experiment.outcome_row import answered, failed
 from workbench.experiment.panel_call import answer_together
 from workbench.experiment.plan import Plan
@@ -53,6 +54,7 @@ class Execution:
         self._observer = observer
         self._pace = pace
         self._done: dict[Key, Outcome] = {k: v for k, v in content.outcomes.items() if k in planned}
+        self._scoring = LaterScores(plan, self._done, content, self._count)
         self.n_resumed = len(self._done)
         self._n_cached = 0
         self._saved_usd = 0.0
@@ -81,23 +83,26 @@ class Execution:
             client = None
             batched = self._batched()
             live = [call for call in self._waiting if call.key not in batched]
-            if live:
+            if live or (plan.judging_ids and (self._waiting or self._scoring.waiting())):
                 client = await stack.enter_async_context(
                     connected(plan, self._budget, observers=self._traces())
                 )
+            if plan.scores_later:
+                await stack.enter_async_context(self._scoring.at_work(client))
             journal = stack.enter_context(
                 Journal.open(path, fingerprint=plan.fingerprint, content=self._content)
             )
             self._save_state("running")
             try:
                 await self._work_together(live, client, journal)
+                await self._scoring.score_rest(journal)
                 self._saved_usd = 0.0 if client is None else client.cache_statistics.saved_usd
             except BaseException:
                 with suppress(StorageError):  # a full disk is told of already
                     self._save_state("interrupted")
                 raise
         self._look(at_once=True)
-        is_complete = len(self._done) == len(plan.calls)
+        is_complete = len(self._done) == len(plan.calls) and not self._scoring.is_out_of_budget
         self._save_state("completed" if is_complete else "out of budget")
 
     @property
@@ -106,7 +111,7 @@ class Execution:
         if self._budget is not None:
             return self._budget.spent_usd
         paid = (outcome.cost_usd or 0.0 for outcome in self._done.values() if outcome.provider != "replay")
-        return self._content.in_flight_usd + sum(paid)
+        return self._content.in_flight_usd + sum(paid) + self._scoring.cost_usd
 
     async def _work_together(self, live: Sequence[Call], client: Client | None, journal: Journal) -> None:
         """Take calls, as many at once as the spec allows; an error of one worker ends them all.
@@ -133,12 +138,13 @@ class Execution:
     def _turns(self, live: Sequence[Call]) -> Turns:
         """Arms take turns; a budget that may end the run is spent on whole pairs, in the plan's order."""
         left_usd = None if self._budget is None else self._budget.left_usd
-        may_end = left_usd is not None and (self._bound_usd or 0.0) > left_usd
+        is_judged = bool(self._plan.judging_ids)  # what that costs is not known beforehand
+        may_end = left_usd is not None and (is_judged or (self._bound_usd or 0.0) > left_usd)
         return Turns(live, group_of=in_order if may_end else by_arm)
 
     async def _work(self, turns: Turns, client: Client, journal: Journal) -> None:
-        """Take call after call, until none is left or the budget refuses one."""
-        while turns:
+        """Take call after call, until none is left or the budget refuses one, or its score."""
+        while turns and not self._scoring.is_out_of_budget:
             with turns.taken() as call:
                 decision = call.arm.decide(call.prompt)
                 try:
@@ -146,6 +152,7 @@ class Execution:
                 except BudgetError:
                     return
                 self._take(call, outcome, journal)
+                await self._scoring.score_since(call.key, journal)
 
     def _traces(self) -> list[ClientObserver]:
         """Who notes the calls that are to be seen as traces; nobody where none are."""
@@ -175,6 +182,10 @@ class Execution:
         """Make an outcome durable, and count it."""
         journal.finished(outcome)
         self._done[call.key] = outcome
+        self._count(outcome)
+
+    def _count(self, outcome: Outcome) -> None:
+        """Take an outcome into the comparisons, now that it is there, or has its score."""
         self._comparisons.add(outcome)
         self._look()
 
@@ -217,7 +228,8 @@ class Execution:
         done = sorted(
             (call for call in self._plan.calls if call.key in self._done), key=lambda call: call.key
         )
-        return with_design(outcomes.from_outcomes(self._done[call.key] for call in done), done)
+        table = with_design(outcomes.from_outcomes(self._done[call.key] for call in done), done)
+        return with_scores(table, self._scoring.scores)
 
     def _look(self, *, at_once: bool = False) -> None:
         """Tell the observer how far the run is, but not more often than an eye can follow."""
@@ -265,5 +277,6 @@ class Execution:
                 f"{self._n_cached} answers came from the cache, which saved {self._saved_usd:.6f} USD; "
                 "they have no cost and no latency here"
             )
+        yield from self._scoring.notes()
         if len(self._done) < n_calls:
             yield f"the budget ended the run: {n_calls - len(self._done)} of {n_calls} calls were not made"

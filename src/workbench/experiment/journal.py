@@ -5,7 +5,8 @@ before it leaves, with the most it can cost, and a line `outcome` when it has en
 and no `outcome` was in flight when the run was killed: it is made again, and what it may have cost stays
 counted as spent. Where several models answer together (an ensemble, a cascade), each of their requests has
 its own lines `sent` and `part`, so that what one of them answered is not bought again for want of the
-others. Calls of an offline batch have one line together, `batch`, before it is handed in, and
+others. An answer that is scored later has lines `scoring` and `score`, for the same reason. Calls of an
+offline batch have one line together, `batch`, before it is handed in, and
 another, `batch_accepted`, with the id by which a later run collects it.
 """
 
@@ -22,6 +23,7 @@ from typing import Any, BinaryIO, NoReturn, Self
 
 from workbench.errors import DataError, FingerprintError
 from workbench.experiment.part import Part, part_of
+from workbench.scoring.score import Score
 from workbench.storage import explained, read_bytes, write_atomically
 from workbench.types import Outcome
 
@@ -29,9 +31,11 @@ Key = tuple[str, str, int]
 """(prompt_id, arm, repeat): names one call."""
 
 _Sent = dict[tuple[Key, str], list[float]]
-"""What may be in flight: the bounds of a call, or of its part of this name."""
+"""What may be in flight: the bounds of a call, of its part of this name, or of its score."""
+_SCORE = "score"
 
 _FIELDS = tuple(field.name for field in fields(Outcome))
+_SCORE_FIELDS = tuple(field.name for field in fields(Score))
 _values = attrgetter(*_FIELDS)  # twenty times faster than `asdict`, which copies every value
 
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a journal that is a link would be written elsewhere
@@ -66,7 +70,8 @@ class JournalContent:
 
     `in_flight_usd` is the bound of every call that was sent and never came back. `batches`, by token, are
     those that may still be collected. `parts`, by name, are what came of single requests of calls without an
-    outcome.
+    outcome. `scores` are those that were given after the answer was kept, and `unscored_usd` is what scoring
+    cost that came to nothing.
     """
 
     fingerprint: Mapping[str, Any] | None = None
@@ -75,11 +80,15 @@ class JournalContent:
     dropped: tuple[str, ...] = ()
     batches: dict[str, SentBatch] = field(default_factory=dict)
     parts: dict[Key, dict[str, Part]] = field(default_factory=dict)
+    scores: dict[Key, Score] = field(default_factory=dict)
+    unscored_usd: float = 0.0
 
     @property
     def spent_usd(self) -> float:
         """Everything paid for so far, and everything that may have been."""
-        return self.in_flight_usd + self.parts_usd + sum(o.cost_usd or 0.0 for o in self.outcomes.values())
+        answers_usd = sum(outcome.cost_usd or 0.0 for outcome in self.outcomes.values())
+        scores_usd = sum(score.cost_usd or 0.0 for score in self.scores.values())
+        return self.in_flight_usd + self.parts_usd + answers_usd + scores_usd + self.unscored_usd
 
     @property
     def parts_usd(self) -> float:
@@ -232,6 +241,15 @@ class Journal:
         """Note what came of a call; when this returns, a kill does not lose it."""
         self._append({"kind": "outcome", **dict(zip(_FIELDS, _values(outcome), strict=True))})
 
+    def scoring(self, key: Key, *, bound_usd: float) -> None:
+        """Note that a model is about to be asked to score an answer, and the most that it can cost."""
+        self._append({"kind": "scoring", "key": key, "bound_usd": bound_usd})
+
+    def scored(self, key: Key, score: Score, *, is_final: bool = True) -> None:
+        """Note the score of an answer that is kept already; not final: only what was paid for it counts."""
+        values = {name: getattr(score, name) for name in _SCORE_FIELDS}
+        self._append({"kind": "score", "key": key, "is_final": is_final, **values})
+
     def _append(self, record: Mapping[str, Any]) -> None:
         line = json.dumps(record, ensure_ascii=True, allow_nan=False).encode() + b"\n"
         with explained(self._path, "write"):
@@ -274,10 +292,31 @@ def _read_line(text: bytes, content: JournalContent, sent: _Sent, *, where: tupl
                 content.parts.setdefault(key, {}).setdefault(name, part_of(record))
         elif kind == "outcome":
             _take(_checked(Outcome(**record)), content, sent)
+        elif kind in ("scoring", "score"):
+            _read_score_line(kind, record, content, sent)
         else:
             _read_batch_line(kind, record, content)
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as exc:
         raise DataError(_damaged(*where)) from exc
+
+
+def _read_score_line(kind: str, record: dict[str, Any], content: JournalContent, sent: _Sent) -> None:
+    """Add one line about a score; the first that is final stands."""
+    prompt_id, arm, repeat = record.pop("key")
+    key = (prompt_id, arm, repeat)
+    if kind == "scoring":
+        sent.setdefault((key, _SCORE), []).append(float(record["bound_usd"]))
+        return
+    is_final = record.pop("is_final")
+    score = Score(**record)
+    cost_usd = float(score.cost_usd or 0.0)
+    if key in content.scores:
+        return
+    _take_back((key, _SCORE), sent)
+    if is_final:
+        content.scores[key] = score
+    else:
+        content.unscored_usd += cost_usd
 
 
 def _take(outcome: Outcome, content: JournalContent, sent: _Sent) -> None:

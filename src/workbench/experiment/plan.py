@@ -21,14 +21,12 @@ from workbench.providers.registry import SIMULATOR
 from workbench.providers.replay import ReplayProvider
 from workbench.scoring import LocalScorer, local_scorer
 from workbench.scoring.options import Embedding, Judge, PairwiseJudge
+from workbench.scoring.score import TIE
 from workbench.settings import Settings
 from workbench.types import Completion, Decision, Decoding, Prompt
 
 RECORDED = "recorded"
 """The scorer that takes the quality from the replayed table instead of looking at the answer."""
-
-TIE = 0.5
-"""What an answer scores against itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,8 @@ class Plan:
     """An experiment ready to run. `simulator_url` None: a simulator must be started where one is used.
 
     `scorer` None: a model or people judge, or the quality is recorded. `cache_dir` is where answers are kept
-    that may be used again. `trace_share` and `show_content` are as in the settings.
+    that may be used again, `secret_dir` where the secret of the judges is. `trace_share` and `show_content`
+    are as in the settings.
     """
 
     spec: ExperimentSpec
@@ -49,6 +48,7 @@ class Plan:
     scorer: LocalScorer | None
     simulator_url: str | None = None
     cache_dir: Path = Path("cache")
+    secret_dir: Path = Path("cache")
     trace_share: float = 0.0
     show_content: bool = False
 
@@ -170,6 +170,7 @@ def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
         scorer=local,
         simulator_url=settings.simulator_url or Settings().simulator_url,
         cache_dir=settings.cache_dir / "answers",
+        secret_dir=settings.cache_dir,
         trace_share=settings.trace_share,
         show_content=settings.show_content,
     )

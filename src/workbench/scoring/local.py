@@ -12,7 +12,7 @@ from workbench.errors import ConfigError
 from workbench.scoring.answer import answer
 from workbench.scoring.choice import choice
 from workbench.scoring.numeric import numeric
-from workbench.scoring.options import Numeric, Pattern, Plain, RougeL, Schema, ScorerOptions
+from workbench.scoring.options import Embedding, Numeric, Pattern, Plain, RougeL, Schema, ScorerOptions
 from workbench.scoring.pattern import has_answer, matches
 from workbench.scoring.sequence import rouge_l
 from workbench.scoring.structured import json_fields
@@ -73,7 +73,16 @@ def local_scorer(options: ScorerOptions, *, folder: Path) -> LocalScorer | None:
             return LocalScorer(found, needs_reference=has_answer(options.pattern), is_slow=True)
         case Schema():
             return _of_schema(folder / options.file)
+        case Embedding(model="minilm"):
+            return _of_embedding()
     return None
+
+
+def _of_embedding() -> LocalScorer:
+    from workbench.scoring.meaning import similarity  # here, as its library takes seconds to import
+
+    similarity("is it", "installed")
+    return LocalScorer(similarity, is_slow=True)
 
 
 def _of_schema(path: Path) -> LocalScorer:
