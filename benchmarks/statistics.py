@@ -4,10 +4,12 @@
     OMP_NUM_THREADS=1 python benchmarks/statistics.py ranking
     OMP_NUM_THREADS=1 python benchmarks/statistics.py coverage
     OMP_NUM_THREADS=1 python benchmarks/statistics.py coverage --only clusters --n-runs 20000
+    OMP_NUM_THREADS=1 python benchmarks/statistics.py sequential --n-runs 4000
 
 All use one core. `speed` prints CPU time, ours and scipy's in the same run, `ranking` ours and that of a
 statsmodels GLM. `coverage` draws `--n-runs` samples of each kind with a known truth and counts the intervals
 at level 95 % that hold it; a line is marked where the share is more than 3 Monte-Carlo errors from 95 %.
+`sequential` (in `looking.py`) looks after every prompt of a run, and counts the runs that ever err.
 """
 
 import argparse
@@ -16,6 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 import statsmodels.api as sm
+from looking import sequential
 from scipy import stats as reference
 
 from workbench.stats.bootstrap import bootstrap_mean
@@ -99,7 +102,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     sections = parser.add_subparsers(required=True, metavar="SECTION")
-    for name, section in {"speed": speed, "ranking": ranking, "coverage": coverage}.items():
+    for name, section in {
+        "speed": speed,
+        "ranking": ranking,
+        "coverage": coverage,
+        "sequential": sequential,
+    }.items():
         added = sections.add_parser(name, help=section.__doc__)
         added.add_argument("--seed", type=int, default=0)
         added.add_argument("--n-runs", type=int, default=2000)

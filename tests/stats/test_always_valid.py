@@ -9,7 +9,7 @@ from scipy import integrate, stats
 
 from workbench.errors import DataError, InsufficientDataError
 from workbench.stats.always_valid import AlwaysValidTest, always_valid, non_inferiority, unit_means
-from workbench.stats.bet_mixture import log_e_values
+from workbench.stats.bet_mixture import MeanSequence, log_e_values
 from workbench.stats.confidence_sequence import betting_interval
 from workbench.stats.e_process import log_e_value
 from workbench.stats.sequential import mixture_scale, sequence_margin, steadied
@@ -78,6 +78,15 @@ def test_more_values_than_are_counted_only_widen_the_interval():
         math.log(20.0),
         math.log(20.0),
     )
+
+
+def test_equal_means_of_repeats_are_one_value_whatever_their_rounding():
+    thirds = np.random.default_rng(3).integers(0, 4, size=(2, 300))
+    rounded, exact = thirds[0] / 3.0 - thirds[1] / 3.0, (thirds[0] - thirds[1]) / 3.0
+    sequence = MeanSequence(alpha=0.05)
+    sequence.extend(rounded)
+    assert len(np.unique(rounded)) > 7 == len(sequence.values)
+    assert always_valid(rounded).high == pytest.approx(always_valid(exact).high, abs=1e-8)
 
 
 @pytest.mark.parametrize("method", METHODS)

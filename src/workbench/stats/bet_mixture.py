@@ -28,6 +28,8 @@ _LOOK_GROWTH = math.log(1.005)
 """Limits are renewed when the rows have grown by .5 %, after every one of the first 200, and when 0 is ruled
 out."""
 _N_ROWS_AT_ONCE = 256
+_DIGITS = 10
+"""Of y, so that means of repeats that are equal but for rounding count as one value."""
 _N_STEPS = 12
 _FIRST_LIMIT = math.log(1e-4)
 """Of m on a log scale: limits nearer than this to the end of the range stay at the end."""
@@ -90,12 +92,19 @@ class MeanSequence:
         self._limits = [-1.0, -1.0]  # the lower one, and the upper one times -1
         self._is_decided = False
 
+    @property
+    def values(self) -> Floats:
+        """[D] the differences that are told apart, rising."""
+        return 2.0 * self._values - 1.0
+
     def extend(self, differences: Floats) -> tuple[Floats, Floats, Floats]:
         """[N], [N], [N] the limits that hold after each of these rows, and the log e-value against 0."""
         low, high, log_e = (np.empty(len(differences)) for _ in range(3))
         for start in range(0, len(differences), _N_ROWS_AT_ONCE):
             rows = slice(start, start + _N_ROWS_AT_ONCE)
-            low[rows], high[rows], log_e[rows] = self._extend((differences[rows] + 1.0) / 2.0)
+            low[rows], high[rows], log_e[rows] = self._extend(
+                np.round((differences[rows] + 1.0) / 2.0, _DIGITS)
+            )
         return low, high, log_e
 
     def _extend(self, scaled: Floats) -> tuple[Floats, Floats, Floats]:
