@@ -37,7 +37,7 @@ OWNERS = {
     "ipywidgets": {"widgets"},
     "matplotlib": {"plots"},
     "typer": {"cli"},
-    "fastapi": {"server.admin", "server.administrator", "server.app", "server.operations"},
+    "fastapi": {"server.admin", "server.administrator", "server.app", "server.operations", "server.openapi"},
     "prometheus_client": {"server.metrics"},
     "starlette": {"server.app"},
     "uvicorn": {"server.server"},

@@ -11,6 +11,7 @@ from workbench.settings import Secret
 
 try:
     from workbench.server.config import ServerConfig, load_config
+    from workbench.server.registered import load
     from workbench.server.server import Server, uvicorn_server
 except ModuleNotFoundError as exc:
     raise MissingExtraError("server", "serving") from exc
@@ -31,7 +32,7 @@ def serve(path: Path | None, *, port: int | None) -> None:
     config = ServerConfig(models=_SIMULATED) if path is None else load_config(path)
     if port is not None:
         config = config.model_copy(update={"port": port})
-    console, server = terminal.console(), Server(config)
+    console, server = terminal.console(), Server(config, load=load)
     server.on_ready = lambda token: _tell(console, config, token)
     asyncio.run(uvicorn_server(server, config).serve())
 

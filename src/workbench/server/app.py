@@ -4,14 +4,18 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from workbench import __version__
 from workbench.server.admin import admin_routes
 from workbench.server.admin_tokens import AdminTokens
 from workbench.server.administrator import Administrator
+from workbench.server.bodies import encoded
 from workbench.server.chat_completions import ChatCompletionsWire
 from workbench.server.config import ServerConfig
+from workbench.server.embeddings import PATH as EMBEDDINGS
+from workbench.server.embeddings import EmbeddingsEndpoint
 from workbench.server.endpoint import Door, Endpoint
 from workbench.server.exchange import Wire
 from workbench.server.feedback import PATH as FEEDBACK
@@ -21,6 +25,7 @@ from workbench.server.guard import App, FailedAttempts, Guard
 from workbench.server.messages import MessagesWire
 from workbench.server.metrics import Metrics
 from workbench.server.model_list import ModelList
+from workbench.server.openapi import document
 from workbench.server.operations import operation_routes
 from workbench.server.responses import ResponsesWire
 from workbench.server.virtual_keys import VirtualKeys
@@ -53,7 +58,11 @@ def make_app(parts: Parts) -> App:
     described.include_router(admin_routes(parts.keys, administrator))
     described.include_router(operation_routes(parts.gateway, parts.metrics, administrator))
 
+    written = encoded(document(described, wires))
+    described.add_route("/openapi.json", lambda _: Response(written, media_type="application/json"))
+
     models = Route("/v1/models", ModelList(parts.gateway.targets, door), methods=None)
     feedback = Route(FEEDBACK, FeedbackEndpoint(parts.gateway.log, door, parts.config.limits), methods=None)
-    app = Starlette(routes=[*endpoints, models, feedback, Mount("/", described)])
+    embeddings = Route(EMBEDDINGS, EmbeddingsEndpoint(parts.gateway, door, parts.config.limits), methods=None)
+    app = Starlette(routes=[*endpoints, models, feedback, embeddings, Mount("/", described)])
     return Guard(app, parts.config)

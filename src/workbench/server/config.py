@@ -43,6 +43,17 @@ class LimitsConfig(_Strict):
     drain_s: Annotated[float, Field(ge=0)] = 30.0
 
 
+class ProviderConfig(_Strict):
+    """A provider at another address than its own, or one that the workbench has no row for.
+
+    `key_var` is the variable with its key, and the beginning of those with further ones (`NAME_2`); by
+    default that of its row.
+    """
+
+    base_url: str
+    key_var: str | None = None
+
+
 class ServerConfig(_Strict):
     """Everything that a server needs to know.
 
@@ -59,12 +70,16 @@ class ServerConfig(_Strict):
     auto: str | None = None
     routers: dict[str, str] = Field(default_factory=dict)
     fallbacks: tuple[str, ...] = ()
+    providers: dict[str, ProviderConfig] = Field(default_factory=dict)
+    models_file: Path | None = Field(
+        default=None, description="models and prices beside those of the package"
+    )
     database: str | None = Field(default=None, description="SQLAlchemy URL; default: SQLite in `folder`")
     folder: Path = Path("runs/server")
     budget_usd: Annotated[float, Field(gt=0)] | None = None
     prompts_are_kept: bool = False
     retention_days: Annotated[float, Field(gt=0)] | None = None
-    reload_s: Annotated[float, Field(gt=0)] = 10.0
+    reload_s: Annotated[float, Field(gt=0)] = 60.0
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     cors: CorsConfig = CorsConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -98,7 +113,8 @@ def _checked(raw: dict[Any, Any], *, where: str, folder: Path) -> ServerConfig:
             for error in exc.errors()
         )
         raise ConfigError("\n".join(problems)) from None
-    return config.model_copy(update={"folder": folder / config.folder})
+    models_file = None if config.models_file is None else folder / config.models_file
+    return config.model_copy(update={"folder": folder / config.folder, "models_file": models_file})
 
 
 def _is_any_address(host: str) -> bool:

@@ -31,7 +31,7 @@ from workbench.server.exchange import Asked, Refusal, Routed, Served
 from workbench.server.outcome_log import OutcomeLog
 from workbench.server.targets import Targets
 from workbench.server.virtual_keys import Caller, VirtualKey
-from workbench.types import Completion, Delta
+from workbench.types import Completion, Delta, Embeddings
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,34 @@ class Gateway:
             if isinstance(exc, WorkbenchError):
                 raise refusal_of(exc) from exc
             raise
+
+    async def embed(self, caller: Caller, routed: Routed, texts: Sequence[str]) -> Embeddings:
+        """A vector for each text; kept as a request whose answer is empty.
+
+        Raises:
+            Refusal: there is none, and why.
+        """
+        reservation = self._reserved(caller, routed)
+        started_s = time.monotonic()
+        try:
+            found = await self.client.embed(routed.decision.model_id, texts)
+        except BaseException as exc:
+            self._failed(caller, routed, exc, reservation, time.monotonic() - started_s)
+            if isinstance(exc, WorkbenchError):
+                raise refusal_of(exc) from exc
+            raise
+        completion = Completion(
+            text="",
+            model=found.model,
+            served_model=found.served_model,
+            provider=found.provider,
+            usage=found.usage,
+            latency_s=found.latency_s,
+            finish_reason="stop",
+            cost_usd=found.cost_usd,
+        )
+        self._served(caller, routed, completion, reservation)
+        return found
 
     def _after(self, routed: Routed) -> tuple[str, ...]:
         """What is asked when the decision's model fails: the router's next, the caller's, the server's."""

@@ -7,13 +7,15 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import uvicorn
 
 from workbench.budget import Budget
-from workbench.client import Client, Limits, connect
+from workbench.catalog import default_catalog, read_catalog
+from workbench.client import Account, Client, Limits, accounts_of, connect
+from workbench.client.accounts import keys_of
 from workbench.errors import ConfigError
-from workbench.providers.registry import SIMULATOR
+from workbench.providers.registry import ENDPOINTS, SIMULATOR, provider
 from workbench.providers.simulator import Simulator
 from workbench.server.admin_tokens import AdminTokens
 from workbench.server.app import Parts, make_app
-from workbench.server.config import ServerConfig
+from workbench.server.config import ProviderConfig, ServerConfig
 from workbench.server.database import open_database
 from workbench.server.gateway import Gateway
 from workbench.server.guard import App, Receive, Scope, Send
@@ -107,7 +109,26 @@ async def _client(config: ServerConfig, targets: Targets, stack: AsyncExitStack)
         url = Settings().simulator_url or (await stack.enter_async_context(Simulator())).base_url
     limits = Limits(concurrency=config.limits.concurrency, deadline_s=config.limits.deadline_s)
     budget = None if config.budget_usd is None else Budget(config.budget_usd)
-    return connect(model_ids, limits=limits, budget=budget, simulator_url=url)
+    providers = [
+        account for name, written in config.providers.items() for account in _accounts(name, written)
+    ]
+    catalog = default_catalog()
+    if config.models_file is not None:
+        catalog = catalog | read_catalog(config.models_file)
+    return connect(
+        model_ids, providers=providers, catalog=catalog, limits=limits, budget=budget, simulator_url=url
+    )
+
+
+def _accounts(name: str, written: ProviderConfig) -> list[Account]:
+    """An account for each key of a provider at the address that the file gives it."""
+    is_known = any(row.name == name for row in ENDPOINTS)
+    if written.key_var is None and is_known:
+        return accounts_of(name, base_url=written.base_url)
+    keys = {} if written.key_var is None else keys_of(written.key_var)
+    if not keys:
+        return [Account(provider(name, base_url=written.base_url))]
+    return [Account(provider(name, base_url=written.base_url, key=key), alias) for alias, key in keys.items()]
 
 
 async def _kept_fresh(config: ServerConfig, targets: Targets, keys: VirtualKeys) -> None:
