@@ -26,10 +26,11 @@ def _paired(
     """Prompts in random order; for each, all arms one after another in random order.
 
     So the arms meet the same hour of the day, and a run that its budget ends has whole pairs (`turns`). Where
-    a run may stop early, all repeats of a prompt come together, so that it leaves none half answered.
+    a run may stop early, all repeats of a prompt and all prompts of a cluster come together, so that none is
+    left half answered.
     """
     if spec.stopping.is_sequential:
-        for prompt in order.sample(prompts, len(prompts)):
+        for prompt in _by_cluster(order.sample(prompts, len(prompts))):
             for repeat in range(spec.repeats):
                 for arm in order.sample(arms, len(arms)):
                     yield Call(arm, prompt, repeat)
@@ -38,6 +39,16 @@ def _paired(
         for prompt in order.sample(prompts, len(prompts)):
             for arm in order.sample(arms, len(arms)):
                 yield Call(arm, prompt, repeat)
+
+
+def _by_cluster(mixed: Sequence[Prompt]) -> list[Prompt]:
+    """The same prompts, each cluster where its first prompt was."""
+    clusters: dict[tuple[str, str], list[Prompt]] = {}
+    for prompt in mixed:
+        alone = prompt.cluster is None
+        name = ("prompt", prompt.prompt_id) if alone else ("cluster", prompt.cluster or "")
+        clusters.setdefault(name, []).append(prompt)
+    return [prompt for members in clusters.values() for prompt in members]
 
 
 def _in_blocks(

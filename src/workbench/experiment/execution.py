@@ -5,10 +5,10 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -28,6 +28,8 @@ from workbench.experiment.panel_call import answer_together
 from workbench.experiment.plan import Plan
 from workbench.experiment.progress import Observer, Progress
 from workbench.experiment.running import RunningComparisons
+from workbench.experiment.stopped import Stopped
+from workbench.experiment.stopping import Stopping, StoppingRule, stopping
 from workbench.experiment.traces import TRACES, TraceFile
 from workbench.experiment.turns import Turns, by_arm, in_order
 from workbench.providers.batch_api import Result
@@ -38,7 +40,8 @@ JOURNAL = "journal.jsonl"
 STATE = "run.json"
 _LOOK_EVERY_S = 0.25
 
-State = Literal["running", "completed", "out of budget", "interrupted"]
+State = Literal["running", "completed", "decided", "futile", "out of budget", "interrupted"]
+"""`decided` and `futile` are ends of a sequential run before its planned size, or at it."""
 
 
 class Execution:
@@ -68,7 +71,13 @@ class Execution:
         )
         for outcome in self._done.values():
             self._comparisons.add(outcome)
-        self._waiting = [call for call in plan.calls if call.key not in self._done]
+        self._rule = StoppingRule(plan.spec, plan.calls) if plan.spec.stopping.is_sequential else None
+        if self._rule is not None:
+            self._rule.add(filter(self._is_settled, self._done.values()))
+        self._stopped = content.stopped
+        self._begun = {outcome.prompt_id for outcome in self._done.values()}
+        self._wanted = self._calls_wanted()
+        self._waiting = [call for call in self._wanted if call.key not in self._done]
         self._bound_usd = None if limit_usd is None else sum(plan.dearest(call)[0] for call in self._waiting)
         self._started_s = time.monotonic()
         self._looked_s = 0.0
@@ -102,8 +111,9 @@ class Execution:
                     self._save_state("interrupted")
                 raise
         self._look(at_once=True)
-        is_complete = len(self._done) == len(plan.calls) and not self._scoring.is_out_of_budget
-        self._save_state("completed" if is_complete else "out of budget")
+        is_complete = len(self._done) == len(self._wanted) and not self._scoring.is_out_of_budget
+        reached: State = "completed" if self._stopped is None else self._stopped.reason
+        self._save_state(reached if is_complete else "out of budget")
 
     @property
     def spent_usd(self) -> float:
@@ -119,6 +129,7 @@ class Execution:
         Batches are handed in first, and go on while live calls are made.
         """
         turns, in_batches = self._turns(live), self._batched()
+        self._stop_if_decided(turns, journal)
         batched = [call for call in self._waiting if call.key in in_batches]
         try:
             async with self._batches(journal) as batches, asyncio.TaskGroup() as group:
@@ -136,16 +147,36 @@ class Execution:
             raise explained.exceptions[0] from explained.exceptions[0].__cause__
 
     def _turns(self, live: Sequence[Call]) -> Turns:
-        """Arms take turns; a budget that may end the run is spent on whole pairs, in the plan's order."""
+        """Arms take turns; where the run may end early, whole pairs are made, in the plan's order."""
         left_usd = None if self._budget is None else self._budget.left_usd
         is_judged = bool(self._plan.judging_ids)  # what that costs is not known beforehand
         may_end = left_usd is not None and (is_judged or (self._bound_usd or 0.0) > left_usd)
-        return Turns(live, group_of=in_order if may_end else by_arm)
+        is_ordered = may_end or self._rule is not None or self._plan.spec.design.kind == "interleaved"
+        return Turns(live, group_of=in_order if is_ordered else by_arm)
+
+    def _calls_wanted(self) -> Sequence[Call]:
+        """The calls of the plan; of a run that stopped, those of the prompts that had been begun."""
+        if self._stopped is None or self._rule is None:
+            return self._plan.calls
+        begun = set(self._rule.order[: self._stopped.n_begun])
+        return [call for call in self._plan.calls if call.prompt.prompt_id in begun]
+
+    def _stop_if_decided(self, turns: Turns, journal: Journal) -> None:
+        """Begin no more prompts once the run is decided, which is made durable first."""
+        if self._rule is None or self._rule.reason is None or self._stopped is not None:
+            return
+        n_begun = 1 + max(place for place, name in enumerate(self._rule.order) if name in self._begun)
+        self._stopped = Stopped(self._rule.reason, self._rule.n_decided, n_begun)
+        journal.stopped(self._stopped)
+        self._wanted = self._calls_wanted()
+        wanted = {call.key for call in self._wanted}
+        turns.keep(lambda call: call.key in wanted)
 
     async def _work(self, turns: Turns, client: Client, journal: Journal) -> None:
         """Take call after call, until none is left or the budget refuses one, or its score."""
         while turns and not self._scoring.is_out_of_budget:
             with turns.taken() as call:
+                self._begun.add(call.prompt.prompt_id)
                 decision = call.arm.decide(call.prompt)
                 try:
                     outcome = await self._outcome(call, decision, client, journal)
@@ -153,6 +184,7 @@ class Execution:
                     return
                 self._take(call, outcome, journal)
                 await self._scoring.score_since(call.key, journal)
+                self._stop_if_decided(turns, journal)
 
     def _traces(self) -> list[ClientObserver]:
         """Who notes the calls that are to be seen as traces; nobody where none are."""
@@ -187,7 +219,15 @@ class Execution:
     def _count(self, outcome: Outcome) -> None:
         """Take an outcome into the comparisons, now that it is there, or has its score."""
         self._comparisons.add(outcome)
+        if self._rule is not None and self._is_settled(outcome):
+            self._rule.add([outcome])
         self._look()
+
+    def _is_settled(self, outcome: Outcome) -> bool:
+        """Whether nothing is to come that could change the quality of an answer."""
+        if not self._plan.scores_later or outcome.error is not None or outcome.quality is not None:
+            return True
+        return (outcome.prompt_id, outcome.arm, outcome.repeat) in self._scoring.scores
 
     async def _outcome(self, call: Call, decision: Decision, client: Client, journal: Journal) -> Outcome:
         """One call and its score; a provider's error is an outcome too.
@@ -242,7 +282,7 @@ class Execution:
             Progress(
                 experiment=self._plan.spec.name,
                 n_done=len(self._done),
-                n_total=len(self._plan.calls),
+                n_total=len(self._wanted),
                 n_resumed=self.n_resumed,
                 n_errors=sum(outcome.error is not None for outcome in self._done.values()),
                 spent_usd=self.spent_usd,
@@ -250,17 +290,27 @@ class Execution:
                 elapsed_s=now_s - self._started_s,
                 comparisons=self._comparisons.snapshot(),
                 bound_usd=self._bound_usd,
+                stopping=self.stopping,
             )
         )
 
+    @property
+    def stopping(self) -> Stopping | None:
+        """How far a sequential run is from its end, and what stopping saved; None: the size is fixed."""
+        if self._rule is None:
+            return None
+        return stopping(self._rule, self._stopped, self._done.values())
+
     def _save_state(self, state: State) -> None:
         self.state = state
-        record = {
+        record: dict[str, Any] = {
             "state": state,
             "n_done": len(self._done),
             "n_calls": len(self._plan.calls),
             "spent_usd": self.spent_usd,
         }
+        if self.stopping is not None:
+            record["stopping"] = asdict(self.stopping)
         write_text(self._folder / STATE, json.dumps(record, indent=1))
 
     def notes(self) -> Iterator[str]:
@@ -278,5 +328,8 @@ class Execution:
                 "they have no cost and no latency here"
             )
         yield from self._scoring.notes()
-        if len(self._done) < n_calls:
-            yield f"the budget ended the run: {n_calls - len(self._done)} of {n_calls} calls were not made"
+        if self.stopping is not None and self._stopped is not None:
+            yield str(self.stopping)
+        if len(self._done) < len(self._wanted):
+            n_left = len(self._wanted) - len(self._done)
+            yield f"the budget ended the run: {n_left} of {n_calls} calls were not made"

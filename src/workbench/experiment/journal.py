@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import date
 from operator import attrgetter
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, NoReturn, Self
 
 from workbench.errors import DataError, FingerprintError
 from workbench.experiment.part import Part, part_of
+from workbench.experiment.stopped import Stopped
 from workbench.scoring.score import Score
 from workbench.storage import explained, read_bytes, write_atomically
 from workbench.types import Outcome
@@ -71,7 +72,7 @@ class JournalContent:
     `in_flight_usd` is the bound of every call that was sent and never came back. `batches`, by token, are
     those that may still be collected. `parts`, by name, are what came of single requests of calls without an
     outcome. `scores` are those that were given after the answer was kept, and `unscored_usd` is what scoring
-    cost that came to nothing.
+    cost that came to nothing. `stopped`: the run was decided before its planned size.
     """
 
     fingerprint: Mapping[str, Any] | None = None
@@ -82,6 +83,7 @@ class JournalContent:
     parts: dict[Key, dict[str, Part]] = field(default_factory=dict)
     scores: dict[Key, Score] = field(default_factory=dict)
     unscored_usd: float = 0.0
+    stopped: Stopped | None = None
 
     @property
     def spent_usd(self) -> float:
@@ -250,6 +252,11 @@ class Journal:
         values = {name: getattr(score, name) for name in _SCORE_FIELDS}
         self._append({"kind": "score", "key": key, "is_final": is_final, **values})
 
+    def stopped(self, stopped: Stopped) -> None:
+        """Note that the run is decided; when this returns, it is on the disk."""
+        self._append({"kind": "stopped"} | asdict(stopped))
+        self._sync()
+
     def _append(self, record: Mapping[str, Any]) -> None:
         line = json.dumps(record, ensure_ascii=True, allow_nan=False).encode() + b"\n"
         with explained(self._path, "write"):
@@ -285,6 +292,8 @@ def _read_line(text: bytes, content: JournalContent, sent: _Sent, *, where: tupl
             sent.setdefault(_named(record), []).append(float(record["bound_usd"]))
         elif kind == "not_sent":
             _take_back(_named(record), sent)
+        elif kind == "stopped":
+            content.stopped = content.stopped or Stopped(**record)
         elif kind == "part":
             key, name = _named(record)
             _take_back((key, name), sent)

@@ -179,6 +179,7 @@ def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
     _check_batches(plan)
     _check_folds(plan)
     _check_replayed(plan)
+    _check_stopping(plan)
     _check_budget(plan)
     return plan
 
@@ -262,6 +263,16 @@ def _check_replayed(plan: Plan) -> None:
                 f"arm {arm.name!r}: a replay has the answers that were recorded, and none to other words, "
                 "to other decoding or to the answers of others; name the recorded arm, or ask a live model"
             )
+
+
+def _check_stopping(plan: Plan) -> None:
+    """A sequential run looks at scores while it goes on; people score when it has ended."""
+    is_scored = plan.scorer is not None or plan.scores_later or plan.spec.scorer.kind == RECORDED
+    if plan.spec.stopping.is_sequential and not is_scored:
+        raise ConfigError(
+            f"stopping: the scorer {plan.spec.scorer.kind!r} scores when the run has ended, so that a "
+            "sequential run has nothing to look at; score at once, or leave `stopping` out"
+        )
 
 
 def _check_budget(plan: Plan) -> None:

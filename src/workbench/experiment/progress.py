@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from workbench.experiment.stopping import Stopping
 from workbench.stats.estimate import Estimate
 
 
@@ -21,7 +22,8 @@ class Progress:
     """A snapshot of a run: calls made (or found in the journal), money spent, time, and the comparisons.
 
     `experiment` is the name of the spec that is running. `bound_usd` is the most that the calls of this
-    session can cost at one request each, told where there is a budget.
+    session can cost at one request each, told where there is a budget. `stopping` is of a sequential run;
+    when that is decided, `n_total` falls.
     """
 
     n_done: int
@@ -34,6 +36,13 @@ class Progress:
     comparisons: tuple[RunningComparison, ...] = ()
     experiment: str = ""
     bound_usd: float | None = None
+    stopping: Stopping | None = None
+
+    @property
+    def rate(self) -> float | None:
+        """Calls a second in this session; None before the first ended."""
+        n_made = self.n_done - self.n_resumed
+        return n_made / self.elapsed_s if n_made and self.elapsed_s > 0.0 else None
 
     @property
     def remaining_s(self) -> float | None:

@@ -35,6 +35,15 @@ class Turns:
         """Whether any call is left."""
         return bool(self._waiting)
 
+    def keep(self, is_wanted: Callable[[Call], bool]) -> None:
+        """Leave out the calls that are not wanted any more; those under way are not touched."""
+        for group, calls in list(self._waiting.items()):
+            kept = deque((number, call) for number, call in calls if is_wanted(call))
+            if kept:
+                self._waiting[group] = kept
+            else:
+                del self._waiting[group]
+
     @contextmanager
     def taken(self) -> Iterator[Call]:
         """The next call, which is under way while the block runs."""
