@@ -9,7 +9,15 @@ from scipy import stats
 from workbench.errors import DataError
 from workbench.stats.always_valid import always_valid
 from workbench.stats.bet_mixture import log_e_values
-from workbench.stats.decision import conditional_power, decide, decide_arms, predictive_power
+from workbench.stats.decision import (
+    conditional_power,
+    critical_z,
+    decide,
+    decide_arms,
+    forecast,
+    predictive_power,
+)
+from workbench.stats.e_process import log_e_value
 from workbench.stats.multiplicity import holm
 
 
@@ -90,6 +98,33 @@ def test_predictive_power_averages_conditional_power_over_plausible_effects():
     drifts = random.normal(z / math.sqrt(share), 1 / math.sqrt(share), size=20_000)
     average = np.mean([conditional_power(z, share, drift=float(drift)) for drift in drifts[:4000]])
     assert predictive_power(z, share) == pytest.approx(float(average), abs=0.02)
+
+
+def test_critical_z_is_where_the_exact_test_finds_a_difference():
+    n_pairs, z = 400, critical_z(0.2, 2000)
+    excess = z * math.sqrt(n_pairs)
+    assert float(log_e_value((n_pairs + excess) / 2, (n_pairs - excess) / 2)) == pytest.approx(math.log(20.0))
+    assert z > stats.norm.isf(0.025)
+    assert critical_z(0.001, 1000) == math.inf
+
+
+def test_a_forecast_is_as_often_right_as_it_says():
+    random, n, n_planned, n_runs = np.random.default_rng(8), 300, 800, 150
+    gains = random.uniform(-0.2, 0.2, size=n_runs)  # about flat where runs are
+    forecasts, found = [], []
+    for gain in gains:
+        run = random.choice([-1.0, 0.0, 1.0], p=[(0.3 - gain) / 2, 0.7, (0.3 + gain) / 2], size=n_planned)
+        forecasts.append(forecast(always_valid(run[:n]), n_planned))
+        found.append(log_e_values(run)[-1] >= math.log(20.0))
+    unsure = (np.array(forecasts) > 0.2) & (np.array(forecasts) < 0.8)
+    error = 3.0 * math.sqrt(0.25 / unsure.sum())
+    assert np.mean(np.array(found)[unsure]) == pytest.approx(np.mean(np.array(forecasts)[unsure]), abs=error)
+    assert np.mean(found) == pytest.approx(np.mean(forecasts), abs=0.08)
+
+
+def test_there_is_nothing_to_forecast_at_the_planned_size_or_without_variance():
+    assert forecast(always_valid(np.array([1.0, 0.0])), 2) is None
+    assert forecast(always_valid(np.zeros(20)), 100) is None
 
 
 def test_forecasts_need_a_share_of_the_plan():

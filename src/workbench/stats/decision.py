@@ -1,9 +1,8 @@
 """Go on or stop, asked after every prompt: better, worse, equivalent or futile, for one treatment or
 several.
 
-Each answer but "continue" is wrong with a probability of at most alpha, whenever one stops: it is read off
-p-values and intervals that hold at every look. Power given what was seen so far is a forecast, and binds
-nobody.
+Verdicts are read off p-values and intervals that hold at every look, so one may stop whenever one likes.
+Power given what was seen so far is a forecast, and binds nobody.
 """
 
 import math
@@ -12,10 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from workbench.errors import DataError
 from workbench.stats.always_valid import AlwaysValid
+from workbench.stats.e_process import log_e_value
 from workbench.stats.multiplicity import holm
 
 Verdict = Literal["continue", "better", "worse", "equivalent", "futile"]
@@ -63,15 +63,16 @@ def decide_arms(
     margin: float | None = None,
     least_effect: float | None = None,
 ) -> tuple[Decision, ...]:
-    """The decisions on several treatments against one control, all of them right with probability 1 -
+    """The decisions on several treatments against one control: no false finding with probability 1 -
     `alpha`.
 
     Differences are found by Holm's procedure on the always-valid p-values. It may be asked at any moment:
-    each of these p-values is at most x with a probability of at most x over all time, given anything that
-    the other arms show, and none ever rises; so what is found stays found, and a finding among k true nulls
-    needs one of their p-values to reach alpha / k, ever. Equivalence and futility are read off the
-    intervals, of which each has its equal share of `alpha`. As either kind can err, with several arms both
-    together err in at most 2 `alpha`; with one arm they come from one interval, and err in at most `alpha`.
+    each of these p-values ever falls to x with a probability of at most x, whatever the other arms show, and
+    none rises again. So what is found stays found, and a false finding among k true nulls needs one of their
+    p-values to fall to alpha / k at some time.
+
+    Equivalence and futility are read off the intervals, of which each has its equal share of `alpha`: these
+    too are all right with probability 1 - `alpha`. With one arm, findings and intervals err together.
 
     Args:
         results: one a treatment, each made with `alpha` / their number, so that the intervals hold together.
@@ -130,6 +131,38 @@ def predictive_power(
     """
     needed = _critical(critical_z, alpha, share)
     return float(stats.norm.cdf((z - needed * math.sqrt(share)) / math.sqrt(1.0 - share)))
+
+
+def forecast(result: AlwaysValid, n_planned: int) -> float | None:
+    """The predictive power of a run that goes on to `n_planned` units: that it then has found a difference.
+
+    In the direction seen so far, by the exact test, at that size alone: a little less than at all looks up
+    to it. None where the differences so far do not vary, or the planned size is reached. Not binding.
+    """
+    n, mean = result.n, result.trajectory.mean
+    differences = np.diff(mean * result.trajectory.n, prepend=0.0)
+    variance = float(differences.var())
+    if n >= n_planned or variance <= 1e-12:
+        return None
+    z = abs(result.estimate) * math.sqrt(n / variance)
+    needed = critical_z(variance, n_planned, alpha=result.alpha)
+    return predictive_power(z, n / n_planned, critical_z=needed)
+
+
+def critical_z(variance: float, n: int, *, alpha: float = 0.05) -> float:
+    """What estimate / standard error must be after `n` units, for the exact test to find a difference there.
+
+    For differences of -1, 0 and 1 with this `variance`; infinite if not even `n` x `variance` pairs that all
+    favour one arm suffice.
+    """
+    n_pairs = n * variance
+
+    def lacking(z: float) -> float:
+        excess = z * math.sqrt(n_pairs)
+        return float(log_e_value((n_pairs + excess) / 2.0, (n_pairs - excess) / 2.0)) + math.log(alpha)
+
+    most = math.sqrt(n_pairs) * (1.0 - 1e-12)
+    return float(optimize.brentq(lacking, 0.0, most)) if lacking(most) > 0.0 else math.inf
 
 
 def _critical(critical_z: float | None, alpha: float, share: float) -> float:
