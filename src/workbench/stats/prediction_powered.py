@@ -140,7 +140,7 @@ def _estimated(
 ) -> PredictionPowered:
     labels, n = parts.labels, len(parts.labels)
     groups = _groups(parts, clusters)
-    classical = paired_mean(labels, clusters[0], bounds=bounds or _wide(labels))
+    classical = paired_mean(labels, clusters[0], bounds=bounds or _unbounded(labels))
     trusted = _tuned(parts) if power is None else power
     value = float(trusted * parts.unlabelled.mean() + (labels - trusted * parts.predictions).mean())
     spread = _spread(parts, trusted, groups, n_fitted=1 if power is not None else 2)
@@ -237,12 +237,12 @@ def _groups(parts: _Parts, clusters: Clusters) -> np.ndarray | None:
     return np.unique(np.concatenate([clusters[0], clusters[1]]), return_inverse=True)[1]
 
 
-def _wide(labels: np.ndarray) -> tuple[float, float]:
-    """Bounds that cut nothing, for labels that have none."""
-    low, high = float(labels.min()), float(labels.max())
-    if low == high:
-        raise DataError(f"all labels are {low:g}: without bounds nothing is known of others; give `bounds`")
-    return low - 1000.0 * (high - low), high + 1000.0 * (high - low)
+def _unbounded(labels: np.ndarray) -> tuple[float, float]:
+    if labels.min() == labels.max():
+        raise DataError(
+            f"all labels are {labels[0]:g}: without bounds nothing is known of others; give `bounds`"
+        )
+    return -math.inf, math.inf
 
 
 def _checked(labels: np.ndarray, predictions: np.ndarray, unlabelled: np.ndarray) -> _Parts:
