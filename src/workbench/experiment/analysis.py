@@ -2,17 +2,23 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from workbench.errors import DataError
 from workbench.experiment.verdict import Finding
+from workbench.stats.beta_binomial import PosteriorDifference
 from workbench.stats.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)
 class ArmSummary:
-    """One line of the result table. Absent numbers (no price, no latency, no answer) are None."""
+    """One line of the result table. Absent numbers (no price, no latency, no answer) are None.
+
+    `usd_per_correct` divides by the sum of qualities; it is None also where too few answers were right to
+    bound it. `on_front` is whether no arm is both cheaper and better, `p_on_front` how probable that is.
+    """
 
     arm: str
     n_prompts: int
@@ -23,6 +29,92 @@ class ArmSummary:
     total_cost_usd: float | None
     latency_p50_s: float | None
     latency_p95_s: float | None
+    latency_p50_interval_s: Estimate | None = None
+    latency_p95_interval_s: Estimate | None = None
+    usd_per_correct: Estimate | None = None
+    n_unscored: int = 0
+    on_front: bool | None = None
+    p_on_front: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MarginTest:
+    """Whether an arm was shown to be as good as the control, within a margin of quality.
+
+    `p_value` is one-sided for non-inferiority, the larger of two for equivalence; `interval` is at level
+    1 - 2 alpha, and decides alike where there is one comparison.
+    """
+
+    kind: Literal["non-inferiority", "equivalence"]
+    margin: float
+    interval: Estimate
+    p_value: float
+    p_adjusted: float = 1.0
+    is_shown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustedDifference:
+    """The difference less what a covariate explains; `variance_reduction`: the share of variance it took."""
+
+    covariate: str
+    difference: Estimate
+    p_value: float
+    variance_reduction: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEffect:
+    """The difference on one task; `p_adjusted` is corrected for all tasks of the comparison (Holm)."""
+
+    task: str
+    n_prompts: int
+    difference: Estimate
+    p_value: float
+    p_adjusted: float
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Heterogeneity:
+    """Cochran's Q of equal differences on all tasks, with `df` degrees of freedom."""
+
+    statistic: float
+    df: int
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
+class MissingScores:
+    """Prompts without a score: of `n_prompts` that either arm was asked, how many each lacks.
+
+    `worst` has the differences if all missing scores had been as bad, or as good, for the arm as can be.
+    """
+
+    n_prompts: int
+    n_arm: int
+    n_control: int
+    worst: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """[K] what could be said after `n` prompts (clusters, where there are some): a line of a plot."""
+
+    n: tuple[int, ...]
+    value: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What holds however often one has looked: `decided_at` is the unit after which p was at most alpha."""
+
+    method: str
+    n_units: int
+    decided_at: int | None
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +125,8 @@ class Comparison:
     of the analysis (Holm); `mcnemar_p` is the exact test, None where the scores are not 0 or 1.
     `test` names where `p_value` comes from; `n_clusters` is None where prompts stand alone;
     `n_better` and `n_worse` count the prompts on which the arm scored above and below the control.
+    `latency_difference_s` is the mean, treatment minus control, where both answered. `looks` is None where
+    the run looked once. The others are second opinions, and None where they say nothing here.
     """
 
     arm: str
@@ -49,6 +143,31 @@ class Comparison:
     n_clusters: int | None = None
     n_better: int = 0
     n_worse: int = 0
+    interval: str = "t"
+    margin: MarginTest | None = None
+    latency_difference_s: Estimate | None = None
+    adjusted: AdjustedDifference | None = None
+    permutation_p: float | None = None
+    posterior: PosteriorDifference | None = None
+    missing: MissingScores | None = None
+    tasks: tuple[TaskEffect, ...] = ()
+    heterogeneity: Heterogeneity | None = None
+    looks: Looks | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FactorEffect:
+    """What a factor, or two together, change in quality, averaged over the levels of the others.
+
+    `name` is such as "prompt: short - long", or "prompt x model" for an interaction.
+    """
+
+    name: str
+    is_interaction: bool
+    difference: Estimate
+    p_value: float
+    p_adjusted: float
+    finding: Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +181,9 @@ class Analysis:
     arms: tuple[ArmSummary, ...]
     comparisons: tuple[Comparison, ...]
     warnings: tuple[str, ...] = ()
+    is_randomised: bool = False
+    n_planned: int | None = None
+    factors: tuple[FactorEffect, ...] = ()
 
 
 def to_json(analysis: Analysis) -> str:

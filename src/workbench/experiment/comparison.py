@@ -3,54 +3,63 @@
 from dataclasses import replace
 
 from workbench.errors import InsufficientDataError
-from workbench.experiment.analysis import Comparison
+from workbench.experiment import looks, second_opinions
+from workbench.experiment.analysis import Comparison, MarginTest
+from workbench.experiment.analysis_plan import AnalysisPlan
+from workbench.experiment.contrast import Contrast, contrast_of, effect_of, not_comparable
+from workbench.experiment.margins import margin_test, worded
 from workbench.experiment.scores import Scores
+from workbench.experiment.subgroups import task_effects
 from workbench.experiment.verdict import evidence, finding_of, sentence
-from workbench.experiment.wording import printable
 from workbench.stats.bootstrap import bootstrap_ratio
 from workbench.stats.estimate import Estimate
-from workbench.stats.paired import PairedMean, paired_mean
 from workbench.stats.proportions import mcnemar
 
-_FEW_DISCORDANT = 25
-"""Below so many discordant pairs the exact McNemar test is used: Fleiss, Levin & Paik (2003), sec. 13.1."""
 
+def compared(observed: Scores, arm: str, control: str, *, plan: AnalysisPlan, alpha: float) -> Comparison:
+    """The comparison before correction: its p-values, finding and verdict are not final.
 
-def compared(observed: Scores, arm: str, control: str, *, alpha: float) -> Comparison:
-    """The comparison before correction: its p-value, finding and verdict are not final."""
-    shared = observed.shared(arm, control)
-    treatment, baseline = observed.quality[arm][shared], observed.quality[control][shared]
-    clusters = None if observed.clusters is None else observed.clusters[shared].to_numpy()
+    Raises:
+        InsufficientDataError: fewer than two prompts or clusters.
+    """
+    contrast = contrast_of(observed, arm, control, is_randomised=plan.is_randomised)
     try:
-        paired = paired_mean((treatment - baseline).to_numpy(), clusters)
+        effect = effect_of(contrast, alpha=alpha)
+        watched = looks.watched(contrast, plan, alpha=alpha)
     except InsufficientDataError as exc:
-        names = f"{printable(arm)} and {printable(control)}"
-        raise InsufficientDataError(
-            f"{names} cannot be compared on the prompts that both saw: {exc}"
-        ) from exc
-    n_better, n_worse = int((treatment > baseline).sum()), int((treatment < baseline).sum())
-    exact = mcnemar(n_better, n_worse) if observed.is_binary and clusters is None else None
-    is_exact = exact is not None and n_better + n_worse < _FEW_DISCORDANT
-    return Comparison(
+        raise not_comparable(arm, control, exc) from exc
+    margin = margin_test(effect.tested, plan, alpha=alpha)
+    seen = None
+    if watched is not None:
+        effect, seen = watched
+        margin = looks.watched_margin(contrast, plan, alpha=alpha)
+    n_better, n_worse = contrast.discordant
+    draft = Comparison(
         arm=arm,
         control=control,
-        n_prompts=paired.n,
-        difference=paired.interval(alpha),
-        p_value=exact if exact is not None and is_exact else paired.p_value,
+        n_prompts=len(contrast.treatment) if contrast.is_paired else _n_both(contrast),
+        difference=effect.difference,
+        p_value=effect.p_value,
         p_adjusted=1.0,
-        mcnemar_p=exact,
-        cost_ratio=_cost_ratio(observed, arm, control, alpha=alpha),
+        mcnemar_p=mcnemar(n_better, n_worse) if contrast.is_paired and contrast.is_proportion else None,
+        cost_ratio=_cost_ratio(observed, arm, control, alpha=alpha) if contrast.is_paired else None,
         finding="undecided",
         verdict="",
-        test=_test_name(paired, is_exact=is_exact, is_clustered=clusters is not None),
-        n_clusters=None if clusters is None else paired.n_clusters,
+        test=effect.test,
+        n_clusters=effect.n_clusters,
         n_better=n_better,
         n_worse=n_worse,
+        interval=effect.interval,
+        margin=margin,
+        looks=seen,
     )
+    return _with_second_opinions(draft, observed, contrast, plan=plan, alpha=alpha)
 
 
-def concluded(draft: Comparison, p_adjusted: float, *, alpha: float, n_comparisons: int) -> Comparison:
-    """The draft with its corrected p-value, its finding and its verdict."""
+def concluded(
+    draft: Comparison, p_adjusted: float, margin: MarginTest | None, *, alpha: float, n_comparisons: int
+) -> Comparison:
+    """The draft with its corrected p-values, its finding and its verdict."""
     finding = finding_of(draft.difference.value, p_adjusted, alpha=alpha)
     is_outside_zero = draft.difference.low > 0.0 or draft.difference.high < 0.0
     said = evidence(
@@ -61,6 +70,7 @@ def concluded(draft: Comparison, p_adjusted: float, *, alpha: float, n_compariso
         test=draft.test,
         is_at_odds=is_outside_zero != (finding != "undecided"),
     )
+    as_good, but = worded(margin, draft.control, finding)
     verdict = sentence(
         draft.arm,
         draft.control,
@@ -68,16 +78,33 @@ def concluded(draft: Comparison, p_adjusted: float, *, alpha: float, n_compariso
         difference=draft.difference,
         cost_ratio=draft.cost_ratio,
         evidence=said,
+        as_good=as_good,
+        but=but,
     )
-    return replace(draft, p_adjusted=p_adjusted, finding=finding, verdict=verdict)
+    return replace(draft, p_adjusted=p_adjusted, margin=margin, finding=finding, verdict=verdict)
 
 
-def _test_name(paired: PairedMean, *, is_exact: bool, is_clustered: bool) -> str:
-    if is_exact:
-        return "exact McNemar"
-    if paired.t is None:
-        return "exact sign test"
-    return "cluster-robust t" if is_clustered else "paired t"
+def _with_second_opinions(
+    draft: Comparison, observed: Scores, contrast: Contrast, *, plan: AnalysisPlan, alpha: float
+) -> Comparison:
+    arm, control, is_paired = draft.arm, draft.control, contrast.is_paired
+    tasks, heterogeneity = task_effects(observed, contrast, alpha=alpha)
+    return replace(
+        draft,
+        latency_difference_s=second_opinions.latency_difference_s(
+            observed, arm, control, is_paired=is_paired, alpha=alpha
+        ),
+        adjusted=second_opinions.adjusted(observed, contrast, arm, control, plan=plan, alpha=alpha),
+        permutation_p=second_opinions.permutation_p(contrast),
+        posterior=second_opinions.posterior(contrast, alpha=alpha),
+        missing=second_opinions.missing(observed, arm, control) if is_paired else None,
+        tasks=tasks,
+        heterogeneity=heterogeneity,
+    )
+
+
+def _n_both(contrast: Contrast) -> int:
+    return len(contrast.treatment) + len(contrast.control)
 
 
 def _cost_ratio(observed: Scores, arm: str, control: str, *, alpha: float) -> Estimate | None:

@@ -10,7 +10,7 @@ from workbench import outcomes
 from workbench.errors import ConfigError, InsufficientDataError
 from workbench.experiment.wording import count, printable
 
-_NEEDED = ("prompt_id", "arm", "cluster", "cost_usd", "latency_s", "error", "repeat")
+_NEEDED = ("prompt_id", "arm", "task", "cluster", "cost_usd", "latency_s", "error", "repeat")
 _FEW_CLUSTERS = 20
 
 
@@ -18,10 +18,11 @@ _FEW_CLUSTERS = 20
 class Scores:
     """What was observed, per prompt.
 
-    `rows` are the calls of the arms, errors with quality 0. `quality` and `cost_usd` are [prompts x
-    arms] means over repeats, NaN where an arm has none (for a cost: where that of one of its calls is
-    unknown); `cost_usd` is None where no cost is known. `clusters` is [prompts] a number for each
-    prompt, None where prompts stand alone. `is_binary`: every score is 0 or 1, of one call.
+    `rows` are the calls of the arms, errors with quality 0. `quality`, `cost_usd`, `latency_s` and
+    `covariate` are [prompts x arms] means over repeats, NaN where an arm has none (for a cost: where that
+    of one of its calls is unknown; for a latency: where all were errors), and None where none is known.
+    `clusters` is [prompts] a number for each prompt, None where prompts stand alone; `tasks` is [prompts]
+    names, None where there are none. `is_binary`: every score is 0 or 1, of one call.
     """
 
     arms: tuple[str, ...]
@@ -31,6 +32,9 @@ class Scores:
     clusters: pd.Series | None
     is_binary: bool
     warnings: tuple[str, ...]
+    latency_s: pd.DataFrame | None = None
+    covariate: pd.DataFrame | None = None
+    tasks: pd.Series | None = None
 
     def shared(self, arm: str, control: str) -> pd.Index:
         """The prompts that both have a score for."""
@@ -41,31 +45,37 @@ class Scores:
         return int(self.quality[arm].notna().sum())
 
 
-def scores(table: pd.DataFrame, *, metric: str, arms: Sequence[str] | None) -> Scores:
+def scores(
+    table: pd.DataFrame, *, metric: str, arms: Sequence[str] | None, covariate: str | None = None
+) -> Scores:
     """Clean `table` and average repeats.
 
     Raises:
-        ConfigError: an arm or the metric is not in the table.
+        ConfigError: an arm, the metric or the covariate is not in the table.
         DataError: the table is not an outcome table, or the metric is not in [0, 1].
         InsufficientDataError: it has no rows.
     """
-    rows = _rows(table, metric=metric)
+    rows = _rows(table, metric=metric, covariate=covariate)
     names = _arm_names(rows, arms)
     rows = rows[rows["arm"].isin(names)]
     is_error, is_unscored = rows["error"].notna(), rows["error"].isna() & rows["quality"].isna()
     notes = [*_noted(rows[is_error], names, _ERRORS), *_noted(rows[is_unscored], names, _UNSCORED)]
     rows = rows.assign(quality=rows["quality"].mask(is_error, 0.0))
-    quality = outcomes.pivot(rows)[list(names)].dropna(how="all")
+    grid = _Grid.of(rows, names)
+    quality = grid.mean(rows["quality"]).dropna(how="all")
     clusters = _clusters(rows, quality.index)
+    is_repeated = bool((grid.n_calls > 1).any())
     return Scores(
         arms=names,
         rows=rows,
         quality=quality,
-        cost_usd=_costs(rows, names),
+        cost_usd=_known(grid.mean(rows["cost_usd"], is_whole=True)),
         clusters=clusters,
-        is_binary=not rows.duplicated(["prompt_id", "arm"]).any()
-        and bool(rows["quality"].dropna().isin([0.0, 1.0]).all()),
+        is_binary=not is_repeated and bool(rows["quality"].dropna().isin([0.0, 1.0]).all()),
         warnings=(*notes, *_unshared(quality), *_unpriced(rows, names), *_few(clusters)),
+        latency_s=_known(grid.mean(rows["latency_s"].mask(is_error))),
+        covariate=None if covariate is None else _known(grid.mean(rows[_COVARIATE])),
+        tasks=_tasks(rows, quality.index),
     )
 
 
@@ -73,15 +83,56 @@ _ERRORS = "counted as quality 0 because of an error"
 _UNSCORED = "left out because the answer was not scored"
 
 
-def _rows(table: pd.DataFrame, *, metric: str) -> pd.DataFrame:
-    if metric not in table:
-        raise ConfigError(
-            f"the table has no column {metric!r} to compare; it has {', '.join(map(str, table))}"
-        )
+_COVARIATE = "covariate"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Grid:
+    """Where each row stands in [prompts x arms]; prompts in order of first appearance."""
+
+    cells: np.ndarray
+    prompts: pd.Index
+    arms: tuple[str, ...]
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, arms: tuple[str, ...]) -> "_Grid":
+        codes, prompts = pd.factorize(rows["prompt_id"])
+        columns = pd.Index(arms).get_indexer(pd.Index(rows["arm"]))
+        return cls(codes * len(arms) + columns, pd.Index(prompts, name="prompt_id"), arms)
+
+    @property
+    def n_calls(self) -> np.ndarray:
+        return np.bincount(self.cells, minlength=len(self.prompts) * len(self.arms))
+
+    def mean(self, values: pd.Series, *, is_whole: bool = False) -> pd.DataFrame:
+        """[prompts x arms] over the calls that have a value; `is_whole`: NaN unless all have one.
+
+        A mean over the repeats whose cost is known would be too low a cost for the prompt.
+        """
+        numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        is_known = ~np.isnan(numbers)
+        size = len(self.prompts) * len(self.arms)
+        counts = np.bincount(self.cells[is_known], minlength=size)
+        sums = np.bincount(self.cells[is_known], weights=numbers[is_known], minlength=size)
+        is_given = (counts > 0) & ((counts == self.n_calls) if is_whole else True)
+        means = np.divide(sums, counts, out=np.full(size, np.nan), where=is_given)
+        shaped = means.reshape(len(self.prompts), len(self.arms))
+        return pd.DataFrame(shaped, index=self.prompts, columns=pd.Index(self.arms, name="arm"))
+
+
+def _rows(table: pd.DataFrame, *, metric: str, covariate: str | None) -> pd.DataFrame:
+    for column, purpose in ((metric, "compare"), (covariate, "explain scores by")):
+        if column is not None and column not in table:
+            raise ConfigError(
+                f"the table has no column {column!r} to {purpose}; it has {', '.join(map(str, table))}"
+            )
     if table.empty:
         raise InsufficientDataError("the outcome table has no rows, so there is nothing to analyse")
     kept = table[[column for column in _NEEDED if column in table and column != metric]]
-    rows = outcomes.validate(kept.assign(quality=table[metric]))
+    kept = kept.assign(quality=table[metric])
+    if covariate is not None:
+        kept[_COVARIATE] = pd.to_numeric(table[covariate], errors="coerce")
+    rows = outcomes.validate(kept)
     absent = [name for name in ("cost_usd", "latency_s", "error") if name not in rows]
     return rows.assign(**dict.fromkeys(absent, np.nan))
 
@@ -107,14 +158,15 @@ def _clusters(rows: pd.DataFrame, prompts: pd.Index) -> pd.Series | None:
     return pd.Series(codes, index=prompts) if len(np.unique(codes)) < len(prompts) else None
 
 
-def _costs(rows: pd.DataFrame, arms: tuple[str, ...]) -> pd.DataFrame | None:
-    if rows["cost_usd"].isna().all():
+def _tasks(rows: pd.DataFrame, prompts: pd.Index) -> pd.Series | None:
+    """[prompts] the task of each; None where no prompt has one."""
+    if "task" not in rows or rows["task"].isna().all():
         return None
-    # A mean over the repeats whose cost is known would be too low a cost for the prompt.
-    known = rows.groupby(["prompt_id", "arm"], sort=False)["cost_usd"].transform("count")
-    calls = rows.groupby(["prompt_id", "arm"], sort=False)["arm"].transform("size")
-    whole = rows.assign(cost_usd=rows["cost_usd"].mask(known < calls))
-    return outcomes.pivot(whole, "cost_usd")[list(arms)]
+    return rows.drop_duplicates("prompt_id").set_index("prompt_id")["task"].reindex(prompts)
+
+
+def _known(values: pd.DataFrame) -> pd.DataFrame | None:
+    return None if values.isna().all(axis=None) else values
 
 
 def _noted(rows: pd.DataFrame, arms: tuple[str, ...], what: str) -> list[str]:

@@ -23,20 +23,27 @@ def sentence(
     difference: Estimate,
     cost_ratio: Estimate | None,
     evidence: str,
+    as_good: str = "",
+    but: str = "",
 ) -> str:
     """The verdict in one sentence; `evidence` goes into the brackets at its end.
+
+    `as_good` says what was shown where no difference was, such as "not worse than small by 2 points or more";
+    `but` what the claim must be qualified by.
 
     >>> sentence("large", "small", finding="better", difference=Estimate(0.041, 0.012, 0.07),
     ...          cost_ratio=Estimate(0.38, 0.36, 0.4), evidence="412 prompts")
     'large is better than small by 4.1 points [1.2, 7.0] at 0.38x the cost [0.36, 0.40] (412 prompts).'
     """
     arm, control = printable(arm), printable(control)
-    if finding == "undecided":
+    if finding == "undecided" and as_good:
+        claim = f"{arm} is {as_good}: {points(difference)}"
+    elif finding == "undecided":
         claim = f"no difference shown between {arm} and {control}: {points(difference)}"
     else:
         size = difference if finding == "better" else _negated(difference)
         claim = f"{arm} is {finding} than {control} by {points(size, sign='')}"
-    return f"{claim}{_at_the_cost(cost_ratio)} ({evidence})."
+    return f"{claim}{_at_the_cost(cost_ratio)}{but} ({evidence})."
 
 
 def evidence(
