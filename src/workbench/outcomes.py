@@ -226,8 +226,9 @@ def _cell(value: object) -> str:
 def _typed(column: pd.Series) -> pd.Series:
     name = str(column.name)
     if name in _TEXT:
-        is_text = column.map(lambda value: isinstance(value, str) or pd.isna(value)).astype(bool)
-        _reject(column, ~is_text, "is not text")
+        if not isinstance(column.dtype, pd.StringDtype):
+            is_text = column.map(lambda value: isinstance(value, str) or pd.isna(value)).astype(bool)
+            _reject(column, ~is_text, "is not text")
         return column.astype("string")
     numbers = pd.to_numeric(column, errors="coerce").astype("Float64")
     _reject(column, numbers.isna() & column.notna(), "is not a number")

@@ -9,6 +9,7 @@ from scipy import stats
 
 from workbench.errors import ConfigError, DataError, InsufficientDataError
 from workbench.experiment.analyse import Analysis, analyse, by_task, from_json, to_json
+from workbench.stats.paired_proportions import tango
 from workbench.stats.proportions import wilson
 
 
@@ -59,13 +60,16 @@ def test_arms_come_in_the_order_asked_for_or_of_first_appearance():
     assert [comparison.arm for comparison in chosen.comparisons] == ["m"]
 
 
-def test_binary_scores_get_wilson_and_mcnemar():
+def test_binary_scores_get_wilson_tango_and_mcnemar():
     table = table_of({"a": [0] * 40 + [1] * 60, "b": [1] * 40 + [1] * 50 + [0] * 10})
     analysis = analyse(table, question="?", control="a")
     (comparison,) = analysis.comparisons
+    exact = stats.binomtest(10, 50).pvalue
     assert analysis.arms[0].quality == wilson(60, 100)
-    assert comparison.mcnemar_p == pytest.approx(stats.binomtest(10, 50).pvalue)
-    assert (comparison.n_better, comparison.n_worse, comparison.test) == (40, 10, "paired t")
+    assert comparison.difference == tango(40, 10, 100).interval()
+    assert comparison.mcnemar_p == pytest.approx(exact)
+    assert comparison.p_value == pytest.approx(exact - stats.binom.pmf(10, 50, 0.5))
+    assert (comparison.n_better, comparison.n_worse, comparison.test) == (40, 10, "mid-p McNemar")
 
 
 def test_few_discordant_pairs_are_judged_by_the_exact_test_and_the_verdict_says_so():
@@ -81,8 +85,17 @@ def test_equal_answers_leave_the_question_open_with_a_wide_interval():
     (comparison,) = analyse(table_of({"a": [1] * 10, "b": [1] * 10}), question="?", control="a").comparisons
     assert comparison.finding == "undecided"
     assert comparison.p_adjusted == 1.0
+    z2 = stats.norm.isf(0.025) ** 2
+    bound = z2 / (10 + z2)  # Tango's limit without a discordant pair, in closed form
+    assert (comparison.difference.low, comparison.difference.high) == pytest.approx((-bound, bound))
+
+
+def test_equal_graded_answers_have_the_interval_that_other_prompts_could_make():
+    table = table_of({"a": [0.5] * 10, "b": [0.5] * 10})
+    (comparison,) = analyse(table, question="?", control="a").comparisons
     bound = stats.binomtest(0, 10).proportion_ci(0.95, method="exact").high
     assert (comparison.difference.low, comparison.difference.high) == pytest.approx((-bound, bound))
+    assert comparison.test == "exact sign test"
 
 
 def test_an_error_counts_as_zero_even_where_a_quality_was_kept():
@@ -157,7 +170,7 @@ def test_verdict_of_a_worse_and_cheaper_arm_gives_sizes_without_signs():
     table["cost_usd"] = [0.01] * 100 + [0.0025] * 100
     verdict = verdicts(analyse(table, question="?", control="large"))["small"]
     assert verdict == (
-        "small is worse than large by 30.0 points [20.9, 39.1] at 0.25x the cost [0.25, 0.25] "
+        "small is worse than large by 30.0 points [21.9, 39.6] at 0.25x the cost [0.25, 0.25] "
         "(100 prompts, p < 0.001)."
     )
 

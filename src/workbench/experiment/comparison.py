@@ -25,14 +25,14 @@ def compared(observed: Scores, arm: str, control: str, *, plan: AnalysisPlan, al
     contrast = contrast_of(observed, arm, control, is_randomised=plan.is_randomised)
     try:
         effect = effect_of(contrast, alpha=alpha)
-        watched = looks.watched(contrast, plan, alpha=alpha)
+        watched = looks.watched(contrast, observed.quality.index, plan, alpha=alpha)
     except InsufficientDataError as exc:
         raise not_comparable(arm, control, exc) from exc
     margin = margin_test(effect.tested, plan, alpha=alpha)
     seen = None
     if watched is not None:
         effect, seen = watched
-        margin = looks.watched_margin(contrast, plan, alpha=alpha)
+        margin = looks.watched_margin(contrast, observed.quality.index, plan, alpha=alpha)
     n_better, n_worse = contrast.discordant
     draft = Comparison(
         arm=arm,
@@ -94,7 +94,7 @@ def _with_second_opinions(
         latency_difference_s=second_opinions.latency_difference_s(
             observed, arm, control, is_paired=is_paired, alpha=alpha
         ),
-        adjusted=second_opinions.adjusted(observed, contrast, arm, control, plan=plan, alpha=alpha),
+        adjusted=second_opinions.adjusted(observed, contrast, plan=plan, alpha=alpha),
         permutation_p=second_opinions.permutation_p(contrast),
         posterior=second_opinions.posterior(contrast, alpha=alpha),
         missing=second_opinions.missing(observed, arm, control) if is_paired else None,

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import pandas as pd
 
 from workbench.errors import InsufficientDataError
 from workbench.experiment.scores import Scores
@@ -33,14 +32,16 @@ class Tested(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contrast:
-    """[N] scores of the arm and [M] of the control with their prompts; the same prompts where paired.
+    """[N] scores of the arm and [M] of the control; of the same prompts where paired.
 
-    `treatment_clusters` and `control_clusters` are None where prompts stand alone. `is_binary`: all scores
-    are 0 or 1, of one call each.
+    `treatment_rows` [N] and `control_rows` [M] say which of the prompts they are of. `treatment_clusters` and
+    `control_clusters` are None where prompts stand alone. `is_binary`: all scores are 0 or 1, of one call.
     """
 
-    treatment: pd.Series
-    control: pd.Series
+    treatment: np.ndarray
+    control: np.ndarray
+    treatment_rows: np.ndarray
+    control_rows: np.ndarray
     treatment_clusters: np.ndarray | None
     control_clusters: np.ndarray | None
     is_paired: bool
@@ -49,7 +50,7 @@ class Contrast:
     @property
     def differences(self) -> np.ndarray:
         """[N] of one prompt each, where these are pairs."""
-        return np.asarray(self.treatment.to_numpy() - self.control.to_numpy())
+        return np.asarray(self.treatment - self.control)
 
     @property
     def is_proportion(self) -> bool:
@@ -63,12 +64,14 @@ class Contrast:
             return 0, 0
         return int((self.differences > 0.0).sum()), int((self.differences < 0.0).sum())
 
-    def on(self, prompts: pd.Index) -> "Contrast":
-        """The same on some prompts alone."""
-        first, second = self.treatment.index.isin(prompts), self.control.index.isin(prompts)
+    def on(self, is_kept: np.ndarray) -> "Contrast":
+        """The same on some prompts alone: [prompts] whether each is kept."""
+        first, second = is_kept[self.treatment_rows], is_kept[self.control_rows]
         return Contrast(
             self.treatment[first],
             self.control[second],
+            self.treatment_rows[first],
+            self.control_rows[second],
             None if self.treatment_clusters is None else self.treatment_clusters[first],
             None if self.control_clusters is None else self.control_clusters[second],
             self.is_paired,
@@ -93,16 +96,18 @@ class Effect:
 
 def contrast_of(observed: Scores, arm: str, control: str, *, is_randomised: bool) -> Contrast:
     """The scores of `arm` and `control`: on the prompts that both saw, or on its own for each."""
-    treatment, baseline = observed.quality[arm].dropna(), observed.quality[control].dropna()
+    treatment, baseline = observed.quality[arm].to_numpy(), observed.quality[control].to_numpy()
+    first, second = ~np.isnan(treatment), ~np.isnan(baseline)
     if not is_randomised:
-        shared = observed.shared(arm, control)
-        treatment, baseline = treatment[shared], baseline[shared]
-    clusters = observed.clusters
+        first = second = first & second
+    clusters = None if observed.clusters is None else observed.clusters.to_numpy()
     return Contrast(
-        treatment,
-        baseline,
-        None if clusters is None else clusters[treatment.index].to_numpy(),
-        None if clusters is None else clusters[baseline.index].to_numpy(),
+        treatment[first],
+        baseline[second],
+        np.flatnonzero(first),
+        np.flatnonzero(second),
+        None if clusters is None else clusters[first],
+        None if clusters is None else clusters[second],
         not is_randomised,
         observed.is_binary,
     )
@@ -147,7 +152,7 @@ def _of_counts(contrast: Contrast, *, alpha: float) -> Effect:
 
 
 def _unpaired(contrast: Contrast, *, alpha: float) -> Effect:
-    treatment, control = contrast.treatment.to_numpy(), contrast.control.to_numpy()
+    treatment, control = contrast.treatment, contrast.control
     if contrast.is_proportion and not (np.ptp(treatment) or np.ptp(control)):
         return _without_variance(treatment, control, alpha=alpha)
     mean = two_sample_mean(treatment, control, contrast.treatment_clusters, contrast.control_clusters)

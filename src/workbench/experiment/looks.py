@@ -1,6 +1,7 @@
 """A comparison that was looked at while it ran: what holds at every look, and the way there."""
 
 import numpy as np
+import pandas as pd
 
 from workbench.experiment.analysis import Looks, MarginTest, Path
 from workbench.experiment.analysis_plan import AnalysisPlan
@@ -12,11 +13,16 @@ _MOST_POINTS = 200
 ALWAYS_VALID = "always-valid test"
 
 
-def watched(contrast: Contrast, plan: AnalysisPlan, *, alpha: float) -> tuple[Effect, Looks] | None:
-    """The effect of a contrast whose prompts came in the plan's order; None where it looked once."""
+def watched(
+    contrast: Contrast, prompts: pd.Index, plan: AnalysisPlan, *, alpha: float
+) -> tuple[Effect, Looks] | None:
+    """The effect of a contrast whose prompts came in the plan's order; None where it looked once.
+
+    `prompts` has the names of all prompts, which the rows of the contrast refer to.
+    """
     if plan.order is None or not contrast.is_paired:
         return None
-    differences, units = _in_order(contrast, plan)
+    differences, units = _in_order(contrast, prompts, plan)
     found = always_valid(differences, units, alpha=alpha)
     effect = Effect(
         Estimate(found.estimate, found.low, found.high),
@@ -29,9 +35,11 @@ def watched(contrast: Contrast, plan: AnalysisPlan, *, alpha: float) -> tuple[Ef
     return effect, Looks(found.method, found.n, found.decided_at, _path(found))
 
 
-def watched_margin(contrast: Contrast, plan: AnalysisPlan, *, alpha: float) -> MarginTest | None:
+def watched_margin(
+    contrast: Contrast, prompts: pd.Index, plan: AnalysisPlan, *, alpha: float
+) -> MarginTest | None:
     """The margin of the plan, tested so that it holds at every look; None where there is none."""
-    differences, units = _in_order(contrast, plan)
+    differences, units = _in_order(contrast, prompts, plan)
     rows = differences if units is None else unit_means(differences, units)
     if plan.non_inferiority_margin is not None:
         margin = plan.non_inferiority_margin
@@ -46,11 +54,12 @@ def watched_margin(contrast: Contrast, plan: AnalysisPlan, *, alpha: float) -> M
     return None
 
 
-def _in_order(contrast: Contrast, plan: AnalysisPlan) -> tuple[np.ndarray, np.ndarray | None]:
+def _in_order(
+    contrast: Contrast, prompts: pd.Index, plan: AnalysisPlan
+) -> tuple[np.ndarray, np.ndarray | None]:
     """[N] differences, and [N] units where prompts do not stand alone, as the run took them."""
-    places = {prompt: place for place, prompt in enumerate(plan.order or ())}
-    prompts = contrast.treatment.index
-    taken = np.argsort([places.get(prompt, len(places)) for prompt in prompts], kind="stable")
+    places = pd.Index(plan.order or ()).get_indexer(prompts[contrast.treatment_rows])
+    taken = np.argsort(np.where(places < 0, len(prompts), places), kind="stable")
     clusters = contrast.treatment_clusters
     return contrast.differences[taken], None if clusters is None else clusters[taken].astype(np.int64)
 

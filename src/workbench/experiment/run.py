@@ -19,6 +19,7 @@ from workbench.experiment.batch_delivery import PACE, Pace
 from workbench.experiment.execution import JOURNAL, STATE, Execution, State
 from workbench.experiment.journal import read_journal, set_damaged_aside
 from workbench.experiment.plan import Plan, make_plan
+from workbench.experiment.planned_analysis import planned_analysis
 from workbench.experiment.progress import Observer
 from workbench.experiment.spec import ExperimentSpec, load_spec
 from workbench.experiment.tables import needed_experiments
@@ -116,12 +117,14 @@ def _concluded(execution: Execution, plan: Plan, folder: Path) -> Run:
     """Write the outcome table and the analysis."""
     spec, table = plan.spec, execution.table()
     outcomes.write(table, folder / "outcomes.parquet")
+    asked, table = planned_analysis(plan, table)
     analysis = analyse(
         table,
         question=spec.question,
         control=spec.control_arm,
         alpha=spec.alpha,
         arms=[arm.name for arm in spec.arms],
+        plan=asked,
     )
     write_text(folder / "analysis.json", to_json(analysis))
     return Run(

@@ -1,5 +1,8 @@
 """What other methods say of a comparison: beside its verdict, never instead of it."""
 
+import numpy as np
+import pandas as pd
+
 from workbench.errors import InsufficientDataError
 from workbench.experiment.analysis import AdjustedDifference, MissingScores
 from workbench.experiment.analysis_plan import AnalysisPlan
@@ -26,7 +29,7 @@ def permutation_p(contrast: Contrast) -> float | None:
         return sign_flip(contrast.differences, contrast.treatment_clusters).p_value
     if contrast.treatment_clusters is not None or (n > _MOST_SHUFFLED and not contrast.is_binary):
         return None
-    return two_sample_permutation(contrast.treatment.to_numpy(), contrast.control.to_numpy()).p_value
+    return two_sample_permutation(contrast.treatment, contrast.control).p_value
 
 
 def posterior(contrast: Contrast, *, alpha: float) -> PosteriorDifference | None:
@@ -40,7 +43,7 @@ def posterior(contrast: Contrast, *, alpha: float) -> PosteriorDifference | None
 
 
 def adjusted(
-    observed: Scores, contrast: Contrast, arm: str, control: str, *, plan: AnalysisPlan, alpha: float
+    observed: Scores, contrast: Contrast, *, plan: AnalysisPlan, alpha: float
 ) -> AdjustedDifference | None:
     """The difference less what the plan's covariate explains (CUPED); None where it can explain nothing.
 
@@ -50,9 +53,9 @@ def adjusted(
         return None
     try:
         found = (
-            _of_pairs(observed, contrast, arm, control, plan=plan)
+            _of_pairs(contrast, observed.covariate, plan)
             if contrast.is_paired
-            else _of_samples(observed, contrast, arm, control)
+            else _of_samples(contrast, observed.covariate)
         )
     except InsufficientDataError:  # it is the same for all prompts
         return None
@@ -94,33 +97,27 @@ def missing(observed: Scores, arm: str, control: str) -> MissingScores | None:
     return MissingScores(len(both), n_arm, n_control, Estimate(seen, low, high))
 
 
-def _of_pairs(
-    observed: Scores, contrast: Contrast, arm: str, control: str, *, plan: AnalysisPlan
-) -> Cuped | None:
-    """With the covariate of the arm less that of the control, where both have one that varies."""
-    if observed.covariate is None or not {arm, control} <= set(plan.pool):
+def _of_pairs(contrast: Contrast, covariate: pd.Series, plan: AnalysisPlan) -> Cuped | None:
+    known = covariate.to_numpy()[contrast.treatment_rows]
+    if plan.covariate_mean is None or np.isnan(known).any():
         return None
-    covariate = (observed.covariate[arm] - observed.covariate[control])[contrast.treatment.index]
-    if covariate.isna().any():
-        return None
-    pool = plan.pool[arm] - plan.pool[control]
     return paired_cuped(
-        contrast.differences, covariate.to_numpy(), contrast.treatment_clusters, covariate_mean=pool
+        contrast.differences,
+        known,
+        contrast.treatment_clusters,
+        covariate_mean=plan.covariate_mean,
     )
 
 
-def _of_samples(observed: Scores, contrast: Contrast, arm: str, control: str) -> Cuped | None:
-    if observed.covariate is None:
-        return None
-    first = observed.covariate[arm][contrast.treatment.index]
-    second = observed.covariate[control][contrast.control.index]
-    if first.isna().any() or second.isna().any():
+def _of_samples(contrast: Contrast, covariate: pd.Series) -> Cuped | None:
+    first, second = (covariate.to_numpy()[rows] for rows in (contrast.treatment_rows, contrast.control_rows))
+    if np.isnan(first).any() or np.isnan(second).any():
         return None
     return two_sample_cuped(
-        contrast.treatment.to_numpy(),
-        contrast.control.to_numpy(),
-        first.to_numpy(),
-        second.to_numpy(),
+        contrast.treatment,
+        contrast.control,
+        first,
+        second,
         treatment_clusters=contrast.treatment_clusters,
         control_clusters=contrast.control_clusters,
     )

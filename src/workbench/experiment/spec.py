@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from workbench.errors import ConfigError, DataError
+from workbench.experiment.analysis_spec import AnalysisSpec
 from workbench.experiment.arm_spec import (
     ArmDecodingSpec,
     CascadeSpec,
@@ -113,6 +114,7 @@ class ExperimentSpec(Strict):
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     design: DesignSpec = DesignSpec()
     stopping: StoppingSpec = StoppingSpec()
+    analysis: AnalysisSpec = AnalysisSpec()
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     budget_usd: Annotated[float, Field(gt=0)] | None = None
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
@@ -333,6 +335,7 @@ def _nearest(loc: tuple[str | int, ...]) -> str:
         DecodingSpec,
         DesignSpec,
         StoppingSpec,
+        AnalysisSpec,
     )
     known = [name for model in models for name in model.model_fields]
     near = difflib.get_close_matches(str(loc[-1]), known, n=1)

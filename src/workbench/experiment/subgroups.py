@@ -49,8 +49,9 @@ def task_effects(
     if observed.tasks is None or not 2 <= observed.tasks.nunique() <= _MOST_TASKS:
         return (), None
     found = []
-    for task, prompts in sorted(observed.tasks.groupby(observed.tasks).groups.items()):
-        part = contrast.on(prompts)
+    codes, tasks = pd.factorize(observed.tasks, sort=True)
+    for code, task in enumerate(tasks):
+        part = contrast.on(codes == code)
         try:
             found.append((str(task), part, effect_of(part, alpha=alpha)))
         except InsufficientDataError:
