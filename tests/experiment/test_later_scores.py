@@ -1,16 +1,21 @@
 """Runs whose answers are scored by a model, in pairs, or in a thread: paid once, resumed, told apart."""
 
+import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from judges import Models, answers_in, graded, preferring
 from loopback import serving
+from workbench.experiment.grading import Grading
 from workbench.experiment.journal import read_journal
 from workbench.experiment.run import Run, run
 from workbench.experiment.spec import ExperimentSpec
+from workbench.scoring import LocalScorer, read_options
 from workbench.settings import Settings
+from workbench.types import Outcome, Prompt
 
 pytestmark = pytest.mark.anyio
 
@@ -129,3 +134,36 @@ async def test_a_pattern_and_a_schema_are_scored_in_a_thread_and_kept(tmp_path, 
     finished = await ran(tmp_path, Models(say), monkeypatch, scorer=schema, name="valid")
     assert set(finished.table["quality"]) == {0.0}
     assert finished.plan.fingerprint["scorer_sha256"]
+
+
+async def test_programs_in_answers_are_run_with_the_tests_of_their_prompts(tmp_path, monkeypatch) -> None:
+    rows = [
+        {"prompt_id": f"p{n}", "text": f"Write f that adds {n}.", "reference": f"assert f(1) == {n + 1}"}
+        for n in range(3)
+    ]
+    (tmp_path / "tasks.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    def program(model: str, text: str) -> str:
+        wanted = text.removesuffix(".").split()[-1]
+        return f"```python\ndef f(x):\n    return x + {wanted if model == 'sim-small' else 0}\n```"
+
+    prompts, scorer = {"source": "tasks.jsonl"}, {"kind": "code", "timeout_s": 2}
+    finished = await ran(tmp_path, Models(program), monkeypatch, prompts=prompts, scorer=scorer)
+    quality = finished.table.groupby("arm")["quality"].sum()
+    assert quality.to_dict() == {"nano": 1.0, "small": 3.0}
+
+
+async def test_a_slow_scorer_leaves_the_event_loop_its_turns() -> None:
+    def slow(response: str, reference: str) -> float:
+        time.sleep(0.3)
+        return 1.0
+
+    local = LocalScorer(slow, is_slow=True)
+    async with Grading(read_options("exact"), local=local, client=None) as grading:
+        task = asyncio.ensure_future(grading.grade(Outcome("p", "a", "m", "x"), Prompt("p", "?")))
+        n_turns = 0
+        while not task.done():
+            await asyncio.sleep(0.01)
+            n_turns += 1
+    assert task.result().score.quality == 1.0
+    assert n_turns > 5

@@ -225,6 +225,9 @@ def _check_scorer(plan: Plan) -> None:
             f"scorer {options.kind!r} compares with a reference, but {len(without)} of "
             f"{len(plan.prompts)} prompts have none ({', '.join(without[:3])}, ...)"
         )
+    if plan.scorer is not None and needs_reference:
+        for prompt in plan.prompts:
+            plan.scorer.check_reference(prompt.reference or "")
 
 
 def _check_models(plan: Plan) -> None:
