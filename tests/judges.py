@@ -9,6 +9,10 @@ from aiohttp import web
 
 from loopback import Respond
 
+JUDGE = {"kind": "judge", "model": "simulator/sim-large", "rubric": "Is it right?", "scale": "1-5"}
+PAIRWISE = {"kind": "pairwise_judge", "model": "simulator/sim-large"}
+ARMS = [{"name": "small", "model": "simulator/sim-small"}, {"name": "nano", "model": "simulator/sim-nano"}]
+
 TAG = re.compile(r"^BEGIN (ANSWER(?: [AB])?) ([0-9a-f]{32})$", re.MULTILINE)
 NONCE = re.compile(r'"nonce": "([0-9a-f]{32})"')
 
@@ -65,3 +69,13 @@ class Models:
                 "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
             }
         )
+
+
+def say(model: str, text: str) -> str:
+    """The arms answer with their names; the judge finds `sim-small` good, and prefers it."""
+    shown = answers_in(text)
+    if model != "sim-large":
+        return f"I am {model}."
+    if "ANSWER" in shown:
+        return graded(text, 4 if "sim-small" in shown["ANSWER"] else 2)
+    return preferring(text, "A" if "sim-small" in shown["ANSWER A"] else "B")

@@ -14,7 +14,15 @@ LAYERS = [
     {"client", "experiment"},
     {"tracking", "plots", "report", "terminal", "widgets", "batch", "server"},
     {"publication"},
-    {"session", "evaluation_session", "catalog_session", "keys_session", "routers_session", "serve_session"},
+    {
+        "session",
+        "evaluation_session",
+        "scoring_session",
+        "catalog_session",
+        "keys_session",
+        "routers_session",
+        "serve_session",
+    },
     {"cli"},
     {"__main__"},
 ]

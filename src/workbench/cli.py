@@ -92,6 +92,34 @@ def train(
     _run(session.train_in_terminal(spec))
 
 
+@app.command()
+def score(
+    spec: SpecFile,
+    scorer: Annotated[
+        str, typer.Option(help="a name, or a mapping such as '{kind: numeric, relative_tolerance: 0.01}'")
+    ],
+    column: Annotated[str | None, typer.Option(help="its name; by default quality_ and the kind")] = None,
+    budget_usd: Annotated[float | None, typer.Option(help="the most that a judge may cost")] = None,
+) -> None:
+    """Score the answers of a finished run by another scorer; no arm is asked again."""
+    from workbench import scoring_session
+
+    _run(scoring_session.score(spec, scorer=scorer, column=column, budget_usd=budget_usd))
+
+
+@app.command()
+def label(
+    spec: SpecFile,
+    n: Annotated[int, typer.Option("--n", min=1, help="answers, at least")] = 50,
+    sheet: Annotated[Path, typer.Option(help="the CSV file to write")] = Path("labels.csv"),
+    seed: int = 0,
+) -> None:
+    """Write answers of a finished run as a blinded sheet for people to label."""
+    from workbench import scoring_session
+
+    scoring_session.label(spec, n=n, sheet=sheet, seed=seed)
+
+
 @app.command("evaluate-routers")
 def evaluate_routers(
     table: Annotated[Path, typer.Argument(help="recorded outcomes, such as outcomes.parquet")],

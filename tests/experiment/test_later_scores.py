@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from judges import Models, answers_in, graded, preferring
+from judges import ARMS, JUDGE, PAIRWISE, Models, answers_in, preferring, say
 from loopback import serving
 from workbench.experiment.grading import Grading
 from workbench.experiment.journal import read_journal
@@ -18,20 +18,6 @@ from workbench.settings import Settings
 from workbench.types import Outcome, Prompt
 
 pytestmark = pytest.mark.anyio
-
-JUDGE = {"kind": "judge", "model": "simulator/sim-large", "rubric": "Is it right?", "scale": "1-5"}
-PAIRWISE = {"kind": "pairwise_judge", "model": "simulator/sim-large"}
-ARMS = [{"name": "small", "model": "simulator/sim-small"}, {"name": "nano", "model": "simulator/sim-nano"}]
-
-
-def say(model: str, text: str) -> str:
-    """The arms answer with their names; the judge finds `sim-small` good, and prefers it."""
-    shown = answers_in(text)
-    if model != "sim-large":
-        return f"I am {model}."
-    if "ANSWER" in shown:
-        return graded(text, 4 if "sim-small" in shown["ANSWER"] else 2)
-    return preferring(text, "A" if "sim-small" in shown["ANSWER A"] else "B")
 
 
 async def ran(tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch, **changes: object) -> Run:

@@ -1,7 +1,7 @@
 """The scores of a run that are given after the answer was kept, so that neither is bought twice."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -94,21 +94,10 @@ class LaterScores:
 
     def notes(self) -> Iterator[str]:
         """What a reader must know of how answers were scored."""
-        given = list(self.scores.values())
-        for model_id in self._plan.judging_ids:
-            yield (
-                f"{model_id} scored {count(len(given), 'answer')}, which cost {self.cost_usd:.6f} USD beside "
-                "what the arms cost"
-            )
-        reasons = [score.note for score in given if score.quality is None]
-        for reason in dict.fromkeys(reasons):
-            yield f"{count(reasons.count(reason), 'answer')} not scored: {reason}"
+        model_id = next(iter(self._plan.judging_ids), None)
+        yield from score_notes(model_id, list(self.scores.values()), self._lost_usd)
         if self._n_failed:
             yield f"{count(self._n_failed, 'answer')} not scored yet, as the judge failed: run again to go on"
-        paired = [score for score in given if score.as_first is not None and score.as_second is not None]
-        if paired:
-            n_flipped = sum(score.is_flipped for score in paired)
-            yield f"in the other order, {n_flipped} of {count(len(paired), 'verdict')} came out otherwise"
 
     def _can_be_scored(self, key: Key) -> bool:
         """Whether there is an answer without a score, and, for a pairwise judge, one to hold it against."""
@@ -139,6 +128,23 @@ class LaterScores:
         self.scores[key] = judged.score
         self._done[key] = replace(outcome, quality=judged.score.quality)
         self._tell(self._done[key])
+
+
+def score_notes(model_id: str | None, given: Sequence[Score], lost_usd: float) -> Iterator[str]:
+    """What a reader must know of how answers were scored. `model_id` is the model that did; None: none."""
+    if model_id is not None:
+        cost_usd = lost_usd + sum(score.cost_usd or 0.0 for score in given)
+        yield (
+            f"{model_id} scored {count(len(given), 'answer')}, which cost {cost_usd:.6f} USD beside what the "
+            "arms cost"
+        )
+    reasons = [score.note for score in given if score.quality is None]
+    for reason in dict.fromkeys(reasons):
+        yield f"{count(reasons.count(reason), 'answer')} not scored: {reason}"
+    paired = [score for score in given if score.as_first is not None and score.as_second is not None]
+    if paired:
+        n_flipped = sum(score.is_flipped for score in paired)
+        yield f"in the other order, {n_flipped} of {count(len(paired), 'verdict')} came out otherwise"
 
 
 def with_scores(table: pd.DataFrame, scores: Mapping[Key, Score]) -> pd.DataFrame:

@@ -184,6 +184,17 @@ def make_plan(spec: ExperimentSpec, settings: Settings) -> Plan:
     return plan
 
 
+def prompts_of_spec(spec: ExperimentSpec, settings: Settings) -> tuple[Prompt, ...]:
+    """The prompts that a run of `spec` asks, with their references."""
+    is_replayed = spec.replay is not None and "prompts" not in spec.model_fields_set
+    recorded = (
+        read_table(spec.replay, folder=spec.folder, settings=settings)
+        if is_replayed and spec.replay
+        else None
+    )
+    return _prompts(spec, recorded)
+
+
 def _prompts(spec: ExperimentSpec, recorded: pd.DataFrame | None) -> tuple[Prompt, ...]:
     """The prompts as written; where none are, those of the replayed table."""
     written = spec.prompts

@@ -18,11 +18,13 @@ from workbench.experiment.analysis import Analysis, to_json
 from workbench.experiment.batch_delivery import PACE, Pace
 from workbench.experiment.execution import JOURNAL, STATE, Execution, State
 from workbench.experiment.journal import read_journal, set_damaged_aside
+from workbench.experiment.labels import HUMAN_QUALITY, read_labels, with_labels
 from workbench.experiment.plan import Plan, make_plan
 from workbench.experiment.planned_analysis import planned_analysis
 from workbench.experiment.progress import Observer
 from workbench.experiment.spec import ExperimentSpec, load_spec
 from workbench.experiment.tables import needed_experiments
+from workbench.scoring.options import Human
 from workbench.settings import Settings
 from workbench.storage import folder_inside, locked, read_bytes, set_aside, writable_folder, write_text
 
@@ -113,9 +115,17 @@ def _alone(spec: ExperimentSpec, settings: Settings) -> Iterator[Path]:
         yield folder
 
 
+def _labelled(table: pd.DataFrame, spec: ExperimentSpec) -> pd.DataFrame:
+    """The table with the labels that people have given so far as its quality, where they are the scorer."""
+    if not isinstance(spec.scorer, Human) or not (path := spec.folder / spec.scorer.labels).exists():
+        return table
+    labelled = with_labels(table, read_labels(path, table))
+    return labelled.assign(quality=labelled[HUMAN_QUALITY])
+
+
 def _concluded(execution: Execution, plan: Plan, folder: Path) -> Run:
     """Write the outcome table and the analysis."""
-    spec, table = plan.spec, execution.table()
+    spec, table = plan.spec, _labelled(execution.table(), plan.spec)
     outcomes.write(table, folder / "outcomes.parquet")
     asked, table = planned_analysis(plan, table)
     analysis = analyse(
