@@ -18,10 +18,12 @@ from workbench.server.embeddings import PATH as EMBEDDINGS
 from workbench.server.embeddings import EmbeddingsEndpoint
 from workbench.server.endpoint import Door, Endpoint
 from workbench.server.exchange import Wire
+from workbench.server.experiment_routes import experiment_routes
 from workbench.server.feedback import PATH as FEEDBACK
 from workbench.server.feedback import FeedbackEndpoint
 from workbench.server.gateway import Gateway
 from workbench.server.guard import App, FailedAttempts, Guard
+from workbench.server.live_experiments import LiveExperiments
 from workbench.server.messages import MessagesWire
 from workbench.server.metrics import Metrics
 from workbench.server.model_list import ModelList
@@ -40,6 +42,7 @@ class Parts:
     keys: VirtualKeys
     admins: AdminTokens
     metrics: Metrics
+    experiments: LiveExperiments
 
 
 def make_app(parts: Parts) -> App:
@@ -56,6 +59,7 @@ def make_app(parts: Parts) -> App:
     )
     administrator = Administrator(parts.admins, attempts)
     described.include_router(admin_routes(parts.keys, administrator))
+    described.include_router(experiment_routes(parts.experiments, parts.gateway.targets, administrator))
     described.include_router(operation_routes(parts.gateway, parts.metrics, administrator))
 
     written = encoded(document(described, wires))

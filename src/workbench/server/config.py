@@ -80,6 +80,7 @@ class ServerConfig(_Strict):
     prompts_are_kept: bool = False
     retention_days: Annotated[float, Field(gt=0)] | None = None
     reload_s: Annotated[float, Field(gt=0)] = 60.0
+    judge_s: Annotated[float, Field(gt=0)] = 5.0
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     cors: CorsConfig = CorsConfig()
     limits: LimitsConfig = LimitsConfig()

@@ -67,9 +67,21 @@ outcomes = sa.Table(
     sa.Column("quality", sa.Float),
     sa.Column("quality_at", sa.Float),
     sa.Index("outcomes_of_key", "key_id", "at"),
+    sa.Index("outcomes_of_experiment", "experiment", "at"),
 )
 """A row for each served request. `cluster` is a digest of the caller's user or conversation, which are not
 independent; `prompt` and `response` are there only where the server is told to keep them."""
+
+experiments = sa.Table(
+    "experiments",
+    metadata,
+    sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("spec", sa.JSON, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("verdict", sa.JSON),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+)
 
 
 def open_database(url: str | None, folder: Path) -> sa.Engine:

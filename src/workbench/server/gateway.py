@@ -28,6 +28,7 @@ from workbench.errors import (
     WorkbenchError,
 )
 from workbench.server.exchange import Asked, Refusal, Routed, Served
+from workbench.server.live_experiments import LiveExperiments
 from workbench.server.outcome_log import OutcomeLog
 from workbench.server.targets import Targets
 from workbench.server.virtual_keys import Caller, VirtualKey
@@ -71,6 +72,7 @@ class Gateway:
         client: Client,
         targets: Targets,
         log: OutcomeLog,
+        experiments: LiveExperiments,
         *,
         records: Sequence[Record] = (),
         fallbacks: Sequence[str] = (),
@@ -79,6 +81,7 @@ class Gateway:
         self.client = client
         self.targets = targets
         self.log = log
+        self._experiments = experiments
         self._records = (log, *records)
         self._fallbacks = tuple(fallbacks)
 
@@ -89,13 +92,21 @@ class Gateway:
             Refusal: the key does not allow it, or nothing is called so.
         """
         caller.check(asked.target)
-        target = self.targets.find(asked.target)
+        met = self._experiments.assigned(asked, tenant=caller.key.tenant, request_id=request_id)
+        target = self.targets.find(asked.target if met is None else met.arm.target)
         for fallback in asked.fallbacks:
             caller_may = not caller.key.models or fallback in caller.key.models
             if not caller_may or fallback not in self.targets.model_ids:
                 raise Refusal(404, "model_not_found", f"fallbacks: there is no model {fallback[:100]!r} here")
         decision = target.decide(asked.prompt)
-        return Routed(request_id, asked, decision, arm=asked.target, created_s=int(time.time()))
+        return Routed(
+            request_id,
+            asked,
+            decision,
+            arm=asked.target if met is None else met.arm.name,
+            created_s=int(time.time()),
+            experiment=None if met is None else met.experiment,
+        )
 
     async def serve(self, caller: Caller, routed: Routed) -> Served:
         """The answer.

@@ -19,6 +19,7 @@ from workbench.server.config import ProviderConfig, ServerConfig
 from workbench.server.database import open_database
 from workbench.server.gateway import Gateway
 from workbench.server.guard import App, Receive, Scope, Send
+from workbench.server.live_experiments import LiveExperiments
 from workbench.server.metrics import Metrics
 from workbench.server.outcome_log import OutcomeLog
 from workbench.server.targets import Load, Targets
@@ -48,11 +49,13 @@ async def opened(config: ServerConfig, *, load: Load | None = None) -> AsyncIter
         stack.callback(engine.dispose)
         client = await stack.enter_async_context(await _client(config, targets, stack))
         await stack.enter_async_context(log)
-        stack.push_async_callback(_stopped, asyncio.create_task(_kept_fresh(config, targets, keys)))
+        experiments = LiveExperiments(engine)
+        for work in (_kept_fresh(config, targets, keys), _judged(config, experiments)):
+            stack.push_async_callback(_stopped, asyncio.create_task(work))
         metrics = Metrics()
         metrics.watch(client, log)
-        gateway = Gateway(client, targets, log, records=[metrics], fallbacks=config.fallbacks)
-        yield Parts(config, gateway, keys, AdminTokens(engine), metrics)
+        gateway = Gateway(client, targets, log, experiments, records=[metrics], fallbacks=config.fallbacks)
+        yield Parts(config, gateway, keys, AdminTokens(engine), metrics, experiments)
 
 
 class Server:
@@ -137,6 +140,13 @@ async def _kept_fresh(config: ServerConfig, targets: Targets, keys: VirtualKeys)
         await asyncio.sleep(config.reload_s)
         await asyncio.to_thread(keys.reload)
         await targets.reload()
+
+
+async def _judged(config: ServerConfig, experiments: LiveExperiments) -> None:
+    """Look, as feedback comes, whether an experiment is decided."""
+    while True:
+        await asyncio.sleep(config.judge_s)
+        await asyncio.to_thread(experiments.judge)
 
 
 async def _stopped(task: asyncio.Task[None]) -> None:

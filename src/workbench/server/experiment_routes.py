@@ -1,0 +1,72 @@
+"""The admin API of experiments on live traffic: begin one, look at it whenever, stop it."""
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, HTTPException
+from pydantic import BaseModel
+
+from workbench.errors import ConfigError
+from workbench.server.administrator import Administrator
+from workbench.server.exchange import Refusal
+from workbench.server.live_experiment import LiveSpec, State
+from workbench.server.live_experiments import LiveExperiment, LiveExperiments
+from workbench.server.targets import Targets
+
+
+class ExperimentShown(BaseModel):
+    """An experiment. `serves` is the arm that everybody meets now; null: each unit its own.
+
+    `standings` compare each arm with the control: an interval that may be looked at at any time.
+    """
+
+    spec: LiveSpec
+    state: State
+    serves: str | None
+    standings: list[dict[str, Any]]
+    created_at: float
+    ended_at: float | None
+
+
+def experiment_routes(
+    experiments: LiveExperiments, targets: Targets, administrator: Administrator
+) -> APIRouter:
+    """All routes below `/admin/experiments`."""
+    router = APIRouter(prefix="/admin/experiments", dependencies=[Depends(administrator)], tags=["admin"])
+
+    @router.get("")
+    def list_experiments() -> list[ExperimentShown]:
+        """Every experiment, the newest first, judged now."""
+        experiments.judge()
+        return [_shown(one) for one in experiments.listed()]
+
+    @router.post("", status_code=201)
+    def begin_experiment(spec: LiveSpec) -> ExperimentShown:
+        """Run an experiment on the requests that ask for its target."""
+        try:
+            for name in [arm.target for arm in spec.arms] + ([spec.shadow.target] if spec.shadow else []):
+                targets.find(name)
+            return _shown(experiments.begin(spec))
+        except Refusal as exc:
+            raise HTTPException(404, exc.message) from None
+        except ConfigError as exc:
+            raise HTTPException(409, str(exc)) from None
+
+    @router.post("/{name}/stop")
+    def stop_experiment(name: str) -> ExperimentShown:
+        """End an experiment without a verdict."""
+        if not experiments.stop(name):
+            raise HTTPException(404, "no experiment of this name runs")
+        return next(_shown(one) for one in experiments.listed() if one.spec.name == name)
+
+    return router
+
+
+def _shown(one: LiveExperiment) -> ExperimentShown:
+    return ExperimentShown(
+        spec=one.spec,
+        state=one.state,
+        serves=one.serves,
+        standings=[dict(standing) for standing in one.standings],
+        created_at=one.created_at,
+        ended_at=one.ended_at,
+    )
