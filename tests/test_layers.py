@@ -12,7 +12,7 @@ LAYERS = [
     {"catalog", "outcomes", "datasets", "features", "answers", "stats", "budget", "cache"},
     {"providers", "routing", "scoring"},
     {"client", "experiment"},
-    {"tracking", "plots", "report", "terminal", "widgets", "batch", "server"},
+    {"tracking", "plots", "report", "terminal", "widgets", "label_panel", "batch", "server"},
     {"publication"},
     {
         "session",
@@ -42,7 +42,7 @@ OWNERS = {
     "papermill": {"batch"},
     "nbclient": {"batch"},
     "nbformat": {"batch"},
-    "ipywidgets": {"widgets"},
+    "ipywidgets": {"widgets", "label_panel"},
     "matplotlib": {"plots"},
     "typer": {"cli"},
     "fastapi": {
