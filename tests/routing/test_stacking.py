@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.routing.forecast import Floats
-from workbench.routing.stacking import mix_of
+from workbench.routing.stacking import mix_of, over_plain
 
 
 def target(n_prompts: int, *, seed: int = 0) -> Floats:
@@ -68,3 +68,23 @@ def test_each_pattern_has_weights_of_its_own() -> None:
 
 def test_heads_that_say_nothing_count_for_nothing() -> None:
     assert not mix_of(np.zeros((3, 10, 2)), np.ones((10, 2))).any()
+
+
+def test_heads_that_do_not_beat_the_plain_one_count_for_nothing() -> None:
+    plain = 0.5 * target(2000)
+    heads = np.stack([0.5 * target(2000, seed=4), 0.5 * target(2000, seed=5), plain])
+    mix = over_plain(heads, plain + target(2000, seed=6))[:, 0]
+    assert mix[:2] == pytest.approx([0.0, 0.0], abs=0.05)
+    assert mix[2] == pytest.approx(1.0, abs=0.1)
+
+
+def test_heads_that_beat_the_plain_one_by_far_count_as_they_would_without_it() -> None:
+    truth = target(5000)
+    heads = np.stack([truth, 0.0 * truth])
+    assert over_plain(heads, truth)[0, 0] == pytest.approx(mix_of(heads, truth)[0, 0], abs=0.01)
+
+
+def test_a_plain_head_that_says_nothing_draws_what_is_in_doubt_to_nothing() -> None:
+    truth, noise = target(100), target(100, seed=1)
+    said = np.einsum("hnr,hr->nr", heads := np.stack([noise, 0.0 * noise]), over_plain(heads, truth))
+    assert np.abs(said).max() < 0.2

@@ -33,7 +33,7 @@ from workbench.routing.neighbours import KNN
 from workbench.routing.perceptron import MLP
 from workbench.storage import read_bytes, write_atomically
 
-SCHEMA = 2
+SCHEMA = 3
 _MAGIC = b"workbench-router"
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, EOFError, OSError)
 _UNREADABLE = (*_DAMAGE, pickle.UnpicklingError, zipfile.BadZipFile, RecursionError, MemoryError)

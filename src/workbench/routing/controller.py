@@ -1,4 +1,4 @@
-"""The learned controller: a ridge on n-grams, small networks and neighbours, weighed against each other.
+"""The learned controller: ridges on n-grams, networks, neighbours and the task, weighed against each other.
 
 Each of these heads says where a prompt lies among few patterns of quality (`model_space`). Their mix is held
 back for prompts unlike those of the training (`familiarity`).
@@ -24,6 +24,7 @@ from workbench.routing.model_space import ModelSpace
 from workbench.routing.nearest import nearest
 from workbench.routing.projection import Projection
 from workbench.routing.spend import Spend
+from workbench.routing.task_head import TaskHead
 from workbench.types import Decision, Prompt
 
 Singles = NDArray[np.float32]
@@ -97,12 +98,12 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """What predicts scores: `ridges` [L, A, R] on n-grams, `networks` on dense features, `neighbours`.
+    """What predicts scores: `ridges` [L, A, R] on n-grams; `networks`, `neighbours`, `tasks` on dense rows.
 
     `weights` [D] are the inverse document frequencies of the training prompts, which are those of
     `projection` too unless it takes an embedding; `position` [D] is the place of each bucket among the A that
     the ridges know, -1 for the others. `mix` [heads, R] is what each head counts for in each pattern: the
-    ridges first, then the neighbours, then the networks' mean.
+    ridges first, then the neighbours, the networks' mean, and the task.
     """
 
     weights: NDArray[np.float32]
@@ -111,6 +112,7 @@ class Heads:
     projection: Projection
     networks: Networks
     neighbours: Neighbours
+    tasks: TaskHead
     mix: NDArray[np.float64]
 
     def __post_init__(self) -> None:
@@ -120,8 +122,10 @@ class Heads:
         shared = self.projection.uses_embedding or np.array_equal(self.projection.weights, self.weights)
         require(shared, "weights")
         require(self.neighbours.scores.shape[1] == n_patterns == self.networks.output.shape[2], "patterns")
-        require(self.networks.hidden.shape[1] == self.projection.n_columns, "dense features")
-        require(self.mix.shape == (len(self.ridges) + len(self.neighbours.counts) + 1, n_patterns), "mix")
+        require(self.tasks.scores.shape[1] == n_patterns, "patterns")
+        n_columns = self.projection.n_columns
+        require(self.networks.hidden.shape[1] == len(self.tasks.weights) == n_columns, "dense features")
+        require(self.mix.shape == (len(self.ridges) + len(self.neighbours.counts) + 2, n_patterns), "mix")
         require(bool(np.isfinite(self.ridges).all() and np.isfinite(self.mix).all()), "numbers")
 
     def inputs(self, features: PromptFeatures) -> tuple[csr_array, Singles]:
@@ -136,7 +140,7 @@ class Heads:
         similarity = unit_rows(text) @ self.neighbours.text.T
         said = self.networks.scores(dense).astype(np.float64)
         means, near = self.neighbours.means(similarity)
-        heads = [*self._on_ngrams(known), *means, said.mean(axis=0)]
+        heads = [*self._on_ngrams(known), *means, said.mean(axis=0), self.tasks.expected(dense)]
         scores: Floats = np.einsum("hbr,hr->br", np.stack(heads), self.mix)
         return scores, said.std(axis=0), near
 

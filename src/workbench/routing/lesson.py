@@ -19,13 +19,15 @@ Singles = NDArray[np.float32]
 class Lesson:
     """The training prompts as the heads see them.
 
-    `rows` [N, A] weighted n-grams, `dense` [N, D], `text` [N, columns] of length 1, `quality` [N, M], its
-    `scores` [N, R] in `space`, and `withheld` [N, P], of which the first `n_random` parts are random.
+    `rows` [N, A] weighted n-grams, `dense` [N, D], `text` [N, columns] of length 1, `tasks` [N] their codes,
+    `quality` [N, M], its `scores` [N, R] in `space`, and `withheld` [N, P], of which the first `n_random`
+    parts are random.
     """
 
     rows: csr_array
     dense: Singles
     text: Singles
+    tasks: NDArray[np.int64]
     quality: Floats
     scores: Floats
     space: ModelSpace

@@ -33,7 +33,8 @@ from workbench.routing.network import NetworkConfig, Observer, fit_networks
 from workbench.routing.projection import fit_projection
 from workbench.routing.ridge import ridge
 from workbench.routing.spend import fit_spend
-from workbench.routing.stacking import mix_of
+from workbench.routing.stacking import over_plain
+from workbench.routing.task_head import TaskHead, fit_task_head, task_codes
 from workbench.routing.training_data import TrainingData, column_means
 from workbench.routing.withheld import random_parts, regions
 
@@ -101,6 +102,7 @@ def fit_controller(
         rows=rows[chosen],
         dense=projection.dense(sample.features),
         text=unit_rows(text),
+        tasks=task_codes(tasks),
         quality=sample.quality,
         scores=scores[chosen],
         space=space,
@@ -109,11 +111,11 @@ def fit_controller(
     )
     neighbours = Neighbours(lesson.text, lesson.scores.astype(np.float32), config.n_neighbours)
     networks = fit_networks(lesson, config=config.networks, seed=seed, observer=observer)
-    held_out = _HeldOut(lesson, _part_ridges(lesson, config), networks, neighbours)
+    held_out = _HeldOut(lesson, _part_ridges(lesson, config), networks, neighbours, _part_tasks(lesson))
     weighed = _sample(len(chosen), config.max_weighed, seed)
     at_home = held_out.said(range(lesson.n_random), weighed)
     away = held_out.said(range(lesson.n_random, lesson.withheld.shape[1]), weighed)
-    mix = mix_of(at_home.heads, lesson.scores[weighed])
+    mix = over_plain(at_home.heads, lesson.scores[weighed])
     heads = Heads(
         weights=idf,
         position=position,
@@ -121,6 +123,7 @@ def fit_controller(
         projection=projection,
         networks=networks.some(lesson.n_random),
         neighbours=neighbours,
+        tasks=fit_task_head(lesson.dense, lesson.tasks, lesson.scores),
         mix=mix,
     )
     quality = lesson.quality[weighed]
@@ -160,12 +163,13 @@ class _Said:
 
 @dataclass(frozen=True, slots=True)
 class _HeldOut:
-    """Heads fitted without each part: `ridges` of each penalty [P, A, R], and a network for each part."""
+    """Heads fitted without each part: `ridges` of each penalty [P, A, R], a network and `tasks` for each."""
 
     lesson: Lesson
     ridges: tuple[Singles, ...]
     networks: Networks
     neighbours: Neighbours
+    tasks: tuple[TaskHead, ...]
 
     def said(self, parts: range, weighed: NDArray[np.int64]) -> _Said:
         """What the heads without a prompt's own part say of the prompts at `weighed`."""
@@ -174,7 +178,12 @@ class _HeldOut:
         lesson = self.lesson
         part = parts.start + lesson.withheld[:, parts.start : parts.stop].argmax(axis=1)
         means, similarity = self._neighbours(part, weighed)
-        heads = [*self._ridges(part, weighed), *means, self._networks(part[weighed], weighed)]
+        heads = [
+            *self._ridges(part, weighed),
+            *means,
+            self._networks(part[weighed], weighed),
+            self._tasks(part[weighed], weighed),
+        ]
         return _Said(np.stack(heads), similarity)
 
     def _ridges(self, part: NDArray[np.int64], weighed: NDArray[np.int64]) -> list[Floats]:
@@ -190,6 +199,13 @@ class _HeldOut:
         said = self.networks.scores(self.lesson.dense[weighed])
         own: Floats = said[part, np.arange(len(weighed))].astype(np.float64)
         return own
+
+    def _tasks(self, part: NDArray[np.int64], weighed: NDArray[np.int64]) -> Floats:
+        head = np.zeros((len(weighed), self.lesson.space.rank))
+        for number in np.unique(part):
+            places = np.flatnonzero(part == number)
+            head[places] = self.tasks[number].expected(self.lesson.dense[weighed[places]])
+        return head
 
     def _neighbours(self, part: NDArray[np.int64], weighed: NDArray[np.int64]) -> tuple[list[Floats], Floats]:
         means, near = [], []
@@ -207,6 +223,13 @@ def _part_ridges(lesson: Lesson, config: TrainConfig) -> tuple[Singles, ...]:
     kept = ~lesson.withheld
     return tuple(
         ridge(lesson.rows, lesson.scores, kept=kept, penalty=penalty) for penalty in config.penalties
+    )
+
+
+def _part_tasks(lesson: Lesson) -> tuple[TaskHead, ...]:
+    return tuple(
+        fit_task_head(lesson.dense[kept], lesson.tasks[kept], lesson.scores[kept])
+        for kept in (~lesson.withheld).T
     )
 
 
