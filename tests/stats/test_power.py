@@ -126,6 +126,17 @@ def test_a_pilot_gives_back_what_its_differences_were_drawn_with():
     assert np.mean(inside) > 0.85  # a log interval of 20 units' squares is rough
 
 
+def test_a_pilot_of_two_repeats_plans_for_eight():
+    random, differences = np.random.default_rng(5), []
+    for _ in range(200):
+        table, clusters = clustered(random, 0.0)
+        differences.append(from_pilot(table, clusters, repeats=8).plan)
+    variance = PLAN.between_sd**2 + 0.09 / 8
+    assert np.mean([plan.sd**2 for plan in differences]) == pytest.approx(variance, rel=0.05)
+    shared = np.mean([plan.icc * plan.sd**2 for plan in differences])
+    assert shared == pytest.approx(0.2 * 0.16, rel=0.2)
+
+
 def test_more_repeats_help_only_against_variance_within_prompts():
     noisy, sure = PairedMeans(0.1, within_sd=0.5), PairedMeans(0.5, within_sd=0.1)
     assert n_for(noisy, 0.1) > 3 * n_for(PairedMeans(0.1, within_sd=0.5, repeats=4), 0.1)

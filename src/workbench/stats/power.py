@@ -233,13 +233,16 @@ def from_pilot(
     means = table.mean(axis=1)
     within = float(table.var(axis=1, ddof=1).mean()) if n_repeats > 1 else 0.0
     total = float(means.var(ddof=1))
-    plan = PairedMeans(
+    here = PairedMeans(
         between_sd=math.sqrt(max(total - within / n_repeats, 0.0)),
         within_sd=math.sqrt(within),
-        repeats=n_repeats if repeats is None else repeats,
-        icc=_icc(means, codes) if len(sizes) < n else 0.0,
+        repeats=n_repeats,
         cluster_size=n / len(sizes),
     )
+    planned = replace(here, repeats=n_repeats if repeats is None else repeats)
+    icc = _icc(means, codes) if len(sizes) < n else 0.0
+    # What prompts of a cluster share does not change with the number of repeats.
+    plan = replace(planned, icc=min(1.0, icc * here.sd**2 / planned.sd**2))
     factor = _spread(np.bincount(codes, weights=means - means.mean()), alpha)
     low, high = (
         replace(plan, between_sd=plan.between_sd * by, within_sd=plan.within_sd * by)
