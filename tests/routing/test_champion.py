@@ -11,8 +11,9 @@ from workbench.errors import ConfigError, DataError
 from workbench.routing.base import Router
 from workbench.routing.baselines import Fixed, Random
 from workbench.routing.champion import Trial, judge
-from workbench.routing.off_policy import Randomised, value_of
+from workbench.routing.off_policy import value_of
 from workbench.routing.online import Bandit, Learning
+from workbench.routing.randomised import Randomised
 from workbench.routing.served_log import ServedLog, served_log
 from workbench.types import Decision, Prompt
 

@@ -9,8 +9,8 @@ from routing.online_world import KNOWN, MODELS, PLAIN, A, B, C, Flat, prompt_at,
 from workbench.errors import ConfigError, DataError, RoutingError
 from workbench.routing.exploration import Exploration, LinUCB, Thompson
 from workbench.routing.feedback import Feedback, SeenRequests
-from workbench.routing.off_policy import Randomised
 from workbench.routing.online import Bandit, Learning
+from workbench.routing.randomised import Randomised
 from workbench.types import Prompt
 
 P = Prompt("0.5", "What is asked?")

@@ -86,6 +86,8 @@ async def scored(server: Running, user: str) -> None:
     response = await server.ask(model=MODELS[0], user=user)
     if response.headers.get("x-workbench-experiment") != SPEC.name:
         return  # it is decided already
+    share = {"small": "0.7", "large": "0.3"}[response.headers["x-workbench-arm"]]
+    assert response.headers["x-workbench-propensity"] == share
     quality = float(response.headers["x-workbench-arm"] == "large")
     told = {"request_id": response.headers["x-request-id"], "quality": quality}
     assert (await server.http.post("/v1/feedback", json=told, headers=server.caller)).status_code == 200

@@ -12,7 +12,8 @@ from workbench.errors import ConfigError
 from workbench.routing.base import Router
 from workbench.routing.decide import distinct
 from workbench.routing.draw import drawn
-from workbench.routing.off_policy import choice_probabilities, target_probabilities
+from workbench.routing.off_policy import target_probabilities
+from workbench.routing.randomised import choice_probabilities
 from workbench.routing.served_log import ServedLog
 from workbench.stats.policy_log import Floats
 from workbench.stats.promotion import Promotion, off_policy_gains, promotion

@@ -5,26 +5,16 @@ Dimensions: N rows of the log, M models, K candidates.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
-from workbench.errors import RoutingError
 from workbench.routing.base import Router
+from workbench.routing.randomised import choice_probabilities
 from workbench.routing.served_log import FitRewards, ServedLog, served_log
 from workbench.stats.off_policy import PolicyValue, doubly_robust, ips, snips
 from workbench.stats.policy_log import Floats, PolicyLog
 from workbench.types import Prompt
-
-
-@runtime_checkable
-class Randomised(Protocol):
-    """A router that draws its choice, and says with what probabilities."""
-
-    def probabilities(self, prompt: Prompt, candidates: Sequence[str]) -> Floats:
-        """[K] the probability of each candidate, in their order."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,23 +110,6 @@ def target_probabilities(router: Router, log: ServedLog) -> Floats:
             seen[prompt] = choice_probabilities(router, prompt, log.candidates)
         target[row, [column[model_id] for model_id in log.candidates]] = seen[prompt]
     return target
-
-
-def choice_probabilities(router: Router, prompt: Prompt, candidates: Sequence[str]) -> Floats:
-    """[K] the probability with which `router` would choose each candidate.
-
-    Raises:
-        RoutingError: as in `value_of`.
-    """
-    if isinstance(router, Randomised):
-        return router.probabilities(prompt, candidates)
-    decision = router.route(prompt, candidates)
-    if decision.propensity < 1.0:
-        raise RoutingError(
-            f"router {router.name} chose {decision.model_id} with probability {decision.propensity:g}, and "
-            "does not say the others' probabilities; give it a method probabilities(prompt, candidates)"
-        )
-    return np.array([float(model_id == decision.model_id) for model_id in candidates])
 
 
 def _estimates(log: PolicyLog, target: Floats, expected: Floats, alpha: float) -> Estimates:

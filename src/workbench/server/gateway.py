@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from workbench.budget import Reservation
@@ -28,11 +28,12 @@ from workbench.errors import (
     WorkbenchError,
 )
 from workbench.server.exchange import Asked, Refusal, Routed, Served
+from workbench.server.live_experiment import LiveSpec
 from workbench.server.live_experiments import LiveExperiments
 from workbench.server.outcome_log import OutcomeLog
 from workbench.server.targets import Targets
 from workbench.server.virtual_keys import Caller, VirtualKey
-from workbench.types import Completion, Delta, Embeddings
+from workbench.types import Completion, Decision, Delta, Embeddings, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ class Gateway:
             if not caller_may or fallback not in self.targets.model_ids:
                 raise Refusal(404, "model_not_found", f"fallbacks: there is no model {fallback[:100]!r} here")
         decision = target.decide(asked.prompt)
+        if met is not None and met.experiment is not None:
+            decision = replace(decision, propensity=self._chance(met.spec, asked.prompt, decision))
         return Routed(
             request_id,
             asked,
@@ -182,6 +185,13 @@ class Gateway:
         )
         self._served(caller, routed, completion, reservation)
         return found
+
+    def _chance(self, spec: LiveSpec, prompt: Prompt, decision: Decision) -> float:
+        """The probability of the model over all arms, which an off-policy evaluation of the log needs."""
+        chances = (
+            arm.share * self.targets.find(arm.target).chance(prompt, decision.model_id) for arm in spec.arms
+        )
+        return min(1.0, sum(chances))
 
     def _after(self, routed: Routed) -> tuple[str, ...]:
         """What is asked when the decision's model fails: the router's next, the caller's, the server's."""

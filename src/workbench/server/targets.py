@@ -12,6 +12,7 @@ from workbench.routing import checkpoint
 from workbench.routing.base import Router
 from workbench.routing.baselines import Fixed
 from workbench.routing.decide import Predictor
+from workbench.routing.randomised import choice_probabilities
 from workbench.server.exchange import Refusal
 from workbench.types import Decision, Prompt
 
@@ -31,6 +32,13 @@ class Target:
     def decide(self, prompt: Prompt) -> Decision:
         """Which model answers `prompt`."""
         return self.router.route(prompt, self.candidates)
+
+    def chance(self, prompt: Prompt, model_id: str) -> float:
+        """The probability with which it chooses a model for `prompt`: 0 or 1 where it does not draw."""
+        if model_id not in self.candidates:
+            return 0.0
+        chances = choice_probabilities(self.router, prompt, self.candidates)
+        return float(chances[self.candidates.index(model_id)])
 
 
 Load = Callable[[str], Target]
