@@ -5,11 +5,13 @@
     OMP_NUM_THREADS=1 python benchmarks/statistics.py coverage
     OMP_NUM_THREADS=1 python benchmarks/statistics.py coverage --only clusters --n-runs 20000
     OMP_NUM_THREADS=1 python benchmarks/statistics.py sequential --n-runs 4000
+    OMP_NUM_THREADS=1 python benchmarks/statistics.py judges
 
 All use one core. `speed` prints CPU time, ours and scipy's in the same run, `ranking` ours and that of a
 statsmodels GLM. `coverage` draws `--n-runs` samples of each kind with a known truth and counts the intervals
 at level 95 % that hold it; a line is marked where the share is more than 3 Monte-Carlo errors from 95 %.
 `sequential` (in `looking.py`) looks after every prompt of a run, and counts the runs that ever err.
+`judges` (in `judging.py`) is `coverage` for judges with few labels, agreement, rankings and subgroups.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from collections.abc import Callable
 
 import numpy as np
 import statsmodels.api as sm
+from judging import judges
 from looking import sequential
 from scipy import stats as reference
 
@@ -107,6 +110,7 @@ def main() -> None:
         "ranking": ranking,
         "coverage": coverage,
         "sequential": sequential,
+        "judges": judges,
     }.items():
         added = sections.add_parser(name, help=section.__doc__)
         added.add_argument("--seed", type=int, default=0)
