@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 import numpy as np
 import statsmodels.api as sm
+from interval_coverage import cases
 from judging import judges
 from looking import sequential
 from scipy import stats as reference
@@ -64,12 +65,19 @@ def _cpu_s(work: Callable[[], object]) -> float:
 
 def coverage(arguments: argparse.Namespace) -> None:
     """The share of intervals that hold the truth, a line for each method and sample size."""
-    random = np.random.default_rng(arguments.seed)
-    for n in (30, 200, 2000):
-        draws = random.choice([-1.0, 0.0, 1.0], p=[0.1, 0.7, 0.2], size=(arguments.n_runs, n))
-        intervals = [paired_mean(row).interval() for row in draws]
-        share = sum(interval.low <= 0.1 <= interval.high for interval in intervals) / len(intervals)
-        print(f"paired mean, 0/1 scores {n:5d} {100 * share:6.2f} %")
+    start_s = time.process_time()
+    print(f"{'interval':38} {'sample':22} {'covers':>8} {'+- 3 errors':>12}")
+    for number, case in enumerate(cases()):
+        if arguments.only not in f"{case.name} {case.size}":
+            continue
+        random = np.random.default_rng([arguments.seed, number])
+        n_runs = max(100, arguments.n_runs // case.cost)
+        share = sum(case.holds(random) for _ in range(n_runs)) / n_runs
+        error = (0.95 * 0.05 / n_runs) ** 0.5
+        side = "" if abs(share - 0.95) <= 3 * error else "BELOW" if share < 0.95 else "above"
+        said = f"{side}: {case.note}" if side and case.note else side
+        print(f"{case.name:38} {case.size:22} {100 * share:6.1f} % {300 * error:10.1f} %  {said}", flush=True)
+    print(f"CPU {time.process_time() - start_s:.0f} s")
 
 
 def ranking(arguments: argparse.Namespace) -> None:
