@@ -18,7 +18,7 @@ from workbench.stats.paired import paired_mean
 from workbench.stats.paired_proportions import paired_odds_ratio, tango
 from workbench.stats.proportions import clopper_pearson, newcombe, wilson
 from workbench.stats.quantiles import paired_quantile_difference, quantile
-from workbench.stats.ratios import cost_per_correct, cost_per_correct_ratio
+from workbench.stats.ratios import cost_per_correct, cost_per_correct_ratio, cost_ratio
 from workbench.stats.relative import paired_relative_difference, two_sample_relative_difference
 from workbench.stats.two_sample import two_sample_mean
 
@@ -216,8 +216,8 @@ def _costs(random: Random, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _ratios(n: int) -> Iterator[Case]:
     yield _case(
-        "cost ratio, delta method",
-        lambda r: _inside(_ratio_interval(*_costs(r, n)), 0.5),
+        "cost ratio, CR2",
+        lambda r: _inside(cost_ratio(*_costs(r, n)).ratio_interval(), 0.5),
     )
     yield _case("cost per correct, Fieller", lambda r: 0.01875 in cost_per_correct(*_answers(r, n)).fieller())
     yield _case(
@@ -238,13 +238,6 @@ def _costs_per_correct_hold(random: Random, n: int) -> bool:
     is_correct = (random.random((2, n)) < np.array([[0.8], [0.7]])).astype(float)
     result = cost_per_correct_ratio(treatment_usd, is_correct[0], control_usd, is_correct[1])
     return _inside(result.interval(), 0.5 * 0.7 / 0.8 - 1.0)
-
-
-def _ratio_interval(
-    treatment: np.ndarray, control: np.ndarray, clusters: np.ndarray | None = None
-) -> Estimate:
-    interval = paired_relative_difference(treatment, control, clusters).interval()
-    return Estimate(1.0 + interval.value, 1.0 + interval.low, 1.0 + interval.high)
 
 
 def _quantiles(n: int) -> Iterator[Case]:
@@ -293,8 +286,8 @@ def _clustered(clusters: np.ndarray) -> Iterator[Case]:
         note=no_t,
     )
     yield _case(
-        "cost ratio, delta method, CR2",
-        lambda r: _inside(_ratio_interval(*_clustered_costs(r, clusters), clusters), 0.5),
+        "cost ratio, CR2",
+        lambda r: _inside(cost_ratio(*_clustered_costs(r, clusters), clusters).ratio_interval(), 0.5),
     )
     yield _case("cost per correct, Fieller, CR2", lambda r: _clustered_fieller_holds(r, clusters))
 

@@ -165,7 +165,7 @@ def test_methods_say_what_was_done_and_cite_that_alone():
     text = Nodes(page_with("x")).text
     assert "Wilson's interval (Wilson 1927)" in text
     assert "Wilson, E. B. (1927)" in text
-    assert "McCaffrey" not in text  # nothing was clustered
+    assert "prompts of one cluster" not in text
 
 
 def test_one_arm_alone_is_reported_without_a_comparison():

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from workbench.errors import DataError, InsufficientDataError
-from workbench.stats.ratios import cost_per_correct, cost_per_correct_ratio, ratio_of_means
+from workbench.stats.ratios import cost_per_correct, cost_per_correct_ratio, cost_ratio, ratio_of_means
 from workbench.stats.relative import paired_relative_difference
 
 
@@ -113,6 +113,38 @@ def test_arms_that_are_always_correct_are_compared_by_cost_alone():
     costs = np.random.default_rng(6).gamma(2.0, 0.01, size=(2, 100))
     ours = cost_per_correct_ratio(costs[0], np.ones(100), costs[1], np.ones(100))
     assert ours.interval() == paired_relative_difference(*costs).interval()
+
+
+def test_cost_ratio_is_close_to_the_delta_method_for_many_prompts_of_alike_cost():
+    random = np.random.default_rng(1)
+    control = random.uniform(0.9, 1.1, size=500)
+    treatment = 0.5 * control * random.uniform(0.8, 1.2, size=500)
+    ours, delta = cost_ratio(treatment, control), paired_relative_difference(treatment, control)
+    assert (ours.ratio, ours.df) == pytest.approx((delta.ratio, delta.df), rel=0.02)
+    assert ours.log_standard_error == pytest.approx(delta.log_standard_error, rel=0.005)
+    assert ours.ratio_interval().low == pytest.approx(1.0 + ours.interval().low)
+
+
+@pytest.mark.parametrize("n_clusters", [6, 30])
+def test_cost_ratio_covers_where_few_clusters_make_up_much_of_the_cost(n_clusters):
+    random, n_runs, n_covered = np.random.default_rng(2), 800, 0
+    for _ in range(n_runs):
+        control = random.gamma(2.0, 1.0, size=n_clusters)
+        treatment = 0.5 * control * random.gamma(9.0, 1 / 9, size=n_clusters)
+        interval = cost_ratio(treatment, control).ratio_interval()
+        n_covered += interval.low <= 0.5 <= interval.high
+    assert stats.binomtest(n_covered, n_runs, 0.95, alternative="less").pvalue > 1e-3
+
+
+def test_costs_without_a_ratio_are_refused():
+    with pytest.raises(DataError, match="costs nothing"):
+        cost_ratio(np.ones(3), np.zeros(3))
+    with pytest.raises(DataError, match="below 0"):
+        cost_ratio(np.array([1.0, -1.0]), np.ones(2))
+    with pytest.raises(DataError, match="do not pair"):
+        cost_ratio(np.ones(3), np.ones(2))
+    with pytest.raises(InsufficientDataError, match="there is 1"):
+        cost_ratio(np.ones(3), np.array([0.0, 0.0, 1.0]))
 
 
 def test_clusters_of_equal_prompts_add_nothing():

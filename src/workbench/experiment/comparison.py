@@ -11,9 +11,9 @@ from workbench.experiment.margins import margin_test, worded
 from workbench.experiment.scores import Scores
 from workbench.experiment.subgroups import task_effects
 from workbench.experiment.verdict import evidence, finding_of, sentence
-from workbench.stats.bootstrap import bootstrap_ratio
 from workbench.stats.estimate import Estimate
 from workbench.stats.proportions import mcnemar
+from workbench.stats.ratios import cost_ratio
 
 
 def compared(observed: Scores, arm: str, control: str, *, plan: AnalysisPlan, alpha: float) -> Comparison:
@@ -108,7 +108,7 @@ def _n_both(contrast: Contrast) -> int:
 
 
 def _cost_ratio(observed: Scores, arm: str, control: str, *, alpha: float) -> Estimate | None:
-    """None where the cost of a shared prompt is unknown, or one of the arms is free."""
+    """None where the cost of a shared prompt is unknown, or only one prompt or cluster cost anything."""
     if observed.cost_usd is None:
         return None
     shared = observed.shared(arm, control)
@@ -116,4 +116,8 @@ def _cost_ratio(observed: Scores, arm: str, control: str, *, alpha: float) -> Es
     if costs.isna().any(axis=None) or (costs.sum() == 0.0).any():
         return None
     clusters = None if observed.clusters is None else observed.clusters[shared].to_numpy()
-    return bootstrap_ratio(costs[arm].to_numpy(), costs[control].to_numpy(), clusters, alpha=alpha)
+    try:
+        ratio = cost_ratio(costs[arm].to_numpy(), costs[control].to_numpy(), clusters)
+    except InsufficientDataError:
+        return None
+    return ratio.ratio_interval(alpha)

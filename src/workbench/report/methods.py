@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from workbench.experiment.analysis import Analysis
 
 REFERENCES = {
-    "Cameron & Miller 2015": "Cameron, A. C. & Miller, D. L. (2015). A practitioner's guide to "
-    "cluster-robust inference. Journal of Human Resources 50.",
+    "Bell & McCaffrey 2002": "Bell, R. M. & McCaffrey, D. F. (2002). Bias reduction in standard errors for "
+    "linear regression with multi-stage samples. Survey Methodology 28.",
     "Clopper & Pearson 1934": "Clopper, C. J. & Pearson, E. S. (1934). The use of confidence or fiducial "
     "limits illustrated in the case of the binomial. Biometrika 26.",
-    "Efron & Tibshirani 1993": "Efron, B. & Tibshirani, R. J. (1993). An introduction to the bootstrap. "
-    "Chapman & Hall.",
     "Holm 1979": "Holm, S. (1979). A simple sequentially rejective multiple test procedure. Scandinavian "
     "Journal of Statistics 6.",
     "McNemar 1947": "McNemar, Q. (1947). Note on the sampling error of the difference between correlated "
@@ -103,8 +101,8 @@ def _arms(analysis: Analysis) -> Iterator[str]:
     )
     if any(comparison.cost_ratio is not None for comparison in analysis.comparisons):
         yield (
-            "The ratio of costs has a percentile bootstrap interval over prompts, or clusters of them "
-            "(Efron & Tibshirani 1993)."
+            "The ratio of costs has a t interval on the log scale, whose error allows for prompts, or "
+            "clusters of them, that make up much of the cost (CR2; Bell & McCaffrey 2002)."
         )
     if any(arm.latency_p50_s is not None for arm in analysis.arms):
         yield "Latencies are medians and 95th percentiles of the calls that were answered."

@@ -80,6 +80,24 @@ def difference_error(
     return MeanError(float(sums @ sums), df, n_clusters)
 
 
+def ratio_error(numerator: Floats, denominator: Floats, codes: Codes) -> MeanError:
+    """Of the ratio of the sums of `numerator` and `denominator` [N], both 0 or more: CR2.
+
+    The ratio is the slope through the origin with weights 1 / denominator, so a cluster's leverage is its
+    share of the denominator: a long prompt that costs a lot is allowed for as a large cluster is.
+
+    Raises:
+        InsufficientDataError: fewer than two clusters that have a denominator.
+    Source: as in `mean_error`, for weighted least squares; Royall & Cumberland (1981), JASA 76.
+    """
+    sizes = np.bincount(codes, weights=denominator).astype(np.float64)
+    residuals = numerator - numerator.sum() / denominator.sum() * denominator
+    sample = _Sample(float(sizes.sum()), sizes, np.bincount(codes, weights=residuals).astype(np.float64))
+    check_clusters(sample.n_clusters)
+    adjusted = sample.adjusted
+    return MeanError(float(adjusted @ adjusted), 1.0 / _squared(sample) / sample.n**2, sample.n_clusters)
+
+
 def check_clusters(n_clusters: int) -> None:
     """Refuse fewer than two independent units."""
     if n_clusters < 2:
@@ -90,9 +108,9 @@ def check_clusters(n_clusters: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """A sample as its clusters: [G] how many rows each has, and the sum of their residuals."""
+    """A sample as its clusters: [G] how many rows (or how much denominator) each has, summed residuals."""
 
-    n: int
+    n: float
     sizes: Floats
     sums: Floats
 

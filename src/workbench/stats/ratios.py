@@ -1,7 +1,7 @@
 """Ratios of two means of the same prompts, such as cost per correct answer: Fieller and the delta method."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from workbench.errors import DataError
-from workbench.stats.clusters import Codes, codes_of, mean_error
+from workbench.stats.clusters import Codes, codes_of, mean_error, ratio_error
 from workbench.stats.estimate import Estimate
 from workbench.stats.relative import RelativeDifference, ratio_tested
 from workbench.stats.two_sample import check_samples
@@ -128,6 +128,30 @@ def cost_per_correct(
     return _ratio(cost_usd, is_correct, codes_of(clusters, len(cost_usd)), least=0.0)
 
 
+def cost_ratio(
+    treatment_cost_usd: np.ndarray, control_cost_usd: np.ndarray, clusters: np.ndarray | None = None
+) -> RelativeDifference:
+    """The treatment's cost over the control's, totals of the same prompts [N]: 0.5 is half.
+
+    Log scale, with the leverage-adjusted error of `clusters.ratio_error`: a little wider than the delta
+    method of `relative.paired_relative_difference`, which is too short where a few long prompts, or
+    clusters, make up much of the cost.
+
+    >>> round(cost_ratio(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 5.0])).ratio, 4)
+    0.5455
+
+    Args:
+        clusters: [N] equal for prompts that are not independent.
+    Raises:
+        DataError: not finite, of unequal length, below 0, or an arm that costs nothing.
+        InsufficientDataError: fewer than two prompts or clusters for which the control costs something.
+    """
+    _check_costs(treatment_cost_usd, control_cost_usd)
+    ratio = float(np.sum(treatment_cost_usd) / np.sum(control_cost_usd))
+    error = ratio_error(treatment_cost_usd, control_cost_usd, codes_of(clusters, len(control_cost_usd)))
+    return ratio_tested(ratio, replace(error, variance=error.variance / ratio**2))
+
+
 def cost_per_correct_ratio(
     treatment_cost_usd: np.ndarray,
     treatment_is_correct: np.ndarray,
@@ -193,6 +217,18 @@ def _correlation(first: Floats, second: Floats, codes: Codes, *, errors: tuple[f
     one, other = first / errors[0], second / errors[1]
     variance = mean_error(one + other, codes).variance - mean_error(one - other, codes).variance
     return min(1.0, max(-1.0, variance / 4.0))
+
+
+def _check_costs(treatment_cost_usd: np.ndarray, control_cost_usd: np.ndarray) -> None:
+    if treatment_cost_usd.shape != control_cost_usd.shape:
+        raise DataError(
+            f"{len(treatment_cost_usd)} treatments do not pair with {len(control_cost_usd)} controls"
+        )
+    check_samples(treatment_cost_usd, control_cost_usd)
+    if min(treatment_cost_usd.min(), control_cost_usd.min()) < 0.0:
+        raise DataError("a cost is below 0 USD; it cannot be")
+    if min(np.sum(treatment_cost_usd), np.sum(control_cost_usd)) == 0.0:
+        raise DataError("an arm costs nothing; its cost has no ratio to another")
 
 
 def _check_cost(cost_usd: np.ndarray, is_correct: np.ndarray) -> None:

@@ -29,10 +29,13 @@ class RelativeDifference:
 
     def interval(self, alpha: float = 0.05) -> Estimate:
         """Of `estimate` at level 1 - `alpha`, made on the log scale: it agrees with `p_value`."""
+        ratio = self.ratio_interval(alpha)
+        return Estimate(self.estimate, ratio.low - 1.0, ratio.high - 1.0)
+
+    def ratio_interval(self, alpha: float = 0.05) -> Estimate:
+        """Of `ratio` at level 1 - `alpha`: `interval` plus 1."""
         margin = float(stats.t.isf(alpha / 2.0, self.df)) * self.log_standard_error
-        return Estimate(
-            self.estimate, self.ratio * math.exp(-margin) - 1.0, self.ratio * math.exp(margin) - 1.0
-        )
+        return Estimate(self.ratio, self.ratio * math.exp(-margin), self.ratio * math.exp(margin))
 
     def linear_interval(self, alpha: float = 0.05) -> Estimate:
         """Of `estimate` at level 1 - `alpha`, symmetric: estimate +- t standard errors."""
