@@ -99,7 +99,7 @@ def test_what_goes_to_a_file_has_no_colour_and_a_line_for_every_tenth(workbench,
 def test_a_budget_is_held_against_what_the_calls_can_cost(workbench, spec) -> None:
     spec.write_text(SPEC + "budget_usd: 0.01\n")
     said = workbench("run", "--no-notebook", str(spec))
-    assert "two-arms: 12 calls cost at most $0.0" in said.out
+    assert "two-arms: 12 calls cost about $0.0" in said.out
     assert "; the budget stops them at $0.01" in said.out
 
 

@@ -83,6 +83,14 @@ def run(
 
 
 @app.command()
+def plan(spec: SpecFile) -> None:
+    """Say what an experiment will cost, how long it takes and what it can find, before anything is spent."""
+    from workbench import session
+
+    session.show_plan(spec)
+
+
+@app.command()
 def train(
     spec: Annotated[Path, typer.Argument(help="a router's YAML, such as experiments/router.yaml")],
 ) -> None:

@@ -11,7 +11,10 @@ from rich.console import Console
 
 from workbench import terminal
 from workbench.errors import ConfigError, LockedError, MissingExtraError, StorageError, TrackingError
+from workbench.experiment import outlook_text
 from workbench.experiment.analysis import Analysis, from_json
+from workbench.experiment.outlook import outlook
+from workbench.experiment.plan import make_plan
 from workbench.experiment.run import mark_interrupted, repair_journal, run, set_run_aside
 from workbench.experiment.spec import ExperimentSpec, load_spec, load_training_spec
 from workbench.experiment.training import Training, train
@@ -55,6 +58,16 @@ async def run_in_terminal(spec_path: Path, *, fresh: bool = False, repair: bool 
     _print_analysis(console, finished.analysis)
     _print_notes(console, finished.notes)
     _print_places(console, publish(finished, settings=settings, tell=_tell(console)))
+
+
+def show_plan(spec_path: Path) -> None:
+    """Print what an experiment costs, how long it takes, and what its size can find; nothing is sent."""
+    console, settings, spec = terminal.console(), Settings(), load_spec(spec_path)
+    seen = outlook(make_plan(spec, settings), settings)
+    console.print(spec.question)
+    console.print(terminal.cells(outlook_text.HEADER, outlook_text.rows(seen)))
+    for sentence in outlook_text.sentences(seen):
+        console.print(sentence, soft_wrap=not console.is_terminal)
 
 
 async def train_in_terminal(spec_path: Path) -> None:

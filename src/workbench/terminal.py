@@ -52,6 +52,7 @@ _LEADERBOARD: "dict[str, Callable[[Result], str]]" = {
     "fit": lambda result: seconds(result.fit_s),
     "decide": lambda result: ABSENT if result.decide_ms is None else f"{result.decide_ms:.2f} ms",
 }
+_MOST_SO_FAR = 2  # arms whose interval has room beside a progress bar
 _STYLE_OF_FINDING = {"better": "green", "worse": "red", "undecided": "default"}
 
 
@@ -74,6 +75,7 @@ def progress(shown_on: Console) -> Iterator[Observer]:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn("{task.fields[money]}"),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True),
     )
     with ProgressBar(*columns, console=shown_on) as bar:
@@ -83,9 +85,15 @@ def progress(shown_on: Console) -> Iterator[Observer]:
             if seen.experiment not in lines:
                 _tell_bound(shown_on, seen)
                 lines[seen.experiment] = bar.add_task(
-                    printable(seen.experiment), total=seen.n_total, money=""
+                    printable(seen.experiment), total=seen.n_total, money="", rate=""
                 )
-            bar.update(lines[seen.experiment], completed=seen.n_done, money=_money(seen))
+            bar.update(
+                lines[seen.experiment],
+                completed=seen.n_done,
+                total=seen.n_total,
+                money=f"{_money(seen)}{_so_far(seen)}",
+                rate="" if seen.rate is None else f"{seen.rate:.1f}/s",
+            )
 
         yield show
 
@@ -100,20 +108,27 @@ def _line_each_tenth(shown_on: Console) -> Observer:
         if tenth > told.get(seen.experiment, -1):
             told[seen.experiment] = tenth
             done = f"{seen.n_done:,} of {count(seen.n_total, 'call')}"
-            shown_on.print(f"{printable(seen.experiment)}: {done}, {_money(seen)}", soft_wrap=True)
+            text = f"{printable(seen.experiment)}: {done}, {_money(seen)}{_so_far(seen)}"
+            shown_on.print(text, soft_wrap=True)
 
     return show
 
 
 def _tell_bound(shown_on: Console, seen: Progress) -> None:
-    """Before the first call: what the calls can cost, where a budget was set."""
+    """Before the first call: what the calls will and can cost, and whether a budget that was set will do."""
     if seen.bound_usd is None or seen.budget_usd is None or seen.n_done == seen.n_total:
         return
     calls = count(seen.n_total - seen.n_done, "call")
-    left_usd = seen.budget_usd - seen.spent_usd
+    left_usd, expected = seen.budget_usd - seen.spent_usd, ""
     stops = f"; the budget stops them at {usd(seen.budget_usd)}" if seen.bound_usd > left_usd else ""
-    text = f"{printable(seen.experiment)}: {calls} cost at most {usd(seen.bound_usd)}{stops}"
-    shown_on.print(text, style="dim", soft_wrap=True)
+    if seen.expected_usd is not None:
+        expected = f" about {usd(seen.expected_usd)},"
+        if seen.expected_usd > left_usd:
+            share = 100 * max(left_usd, 0.0) / seen.expected_usd
+            stops = f"; the budget of {usd(seen.budget_usd)} will stop them after about {share:.0f} %"
+    text = f"{printable(seen.experiment)}: {calls} cost{expected} at most {usd(seen.bound_usd)}{stops}"
+    is_short = seen.expected_usd is not None and seen.expected_usd > left_usd
+    shown_on.print(text, style="yellow" if is_short else "dim", soft_wrap=True)
 
 
 def result_table(analysis: "Analysis") -> "Cells":
@@ -271,6 +286,16 @@ def _change(share: Estimate | None, *, sign: str = "+") -> str:
     if share is None:
         return ABSENT
     return f"{100 * share.value:{sign}.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
+
+
+def _so_far(seen: Progress) -> str:
+    """Of a sequential run: how the arms compare, or that it is decided. An interval holds at every look."""
+    if seen.stopping is None:
+        return ""
+    if seen.stopping.reason is not None:
+        return f", {seen.stopping.reason} after {count(seen.stopping.n_prompts, 'prompt')}"
+    known = [(one.arm, one.difference) for one in seen.comparisons if one.difference is not None]
+    return "".join(f", {printable(arm)} {points(difference)}" for arm, difference in known[:_MOST_SO_FAR])
 
 
 def _money(seen: Progress) -> str:

@@ -113,7 +113,8 @@ def _share(progress: Progress) -> float:
 
 def _body(title: str, progress: Progress) -> str:
     table = _drawn(progress.comparisons) if progress.comparisons else ""
-    lines = (f"<b>{_plain(title)}</b>", _counts(progress), _money(progress))
+    looked = () if progress.stopping is None else (_plain(str(progress.stopping)),)
+    lines = (f"<b>{_plain(title)}</b>", _counts(progress), _money(progress), *looked)
     return "".join(f'<div style="line-height: 1.5">{line}</div>' for line in lines) + table
 
 
@@ -131,8 +132,7 @@ def _pace(progress: Progress) -> str:
         return f"took {_duration(progress.elapsed_s)}"
     if remaining_s is None or progress.elapsed_s <= 0.0:
         return elapsed
-    rate = (progress.n_done - progress.n_resumed) / progress.elapsed_s
-    return f"{elapsed}, {rate:.1f} calls/s, about {_duration(remaining_s)} to go"
+    return f"{elapsed}, {progress.rate or 0.0:.1f} calls/s, about {_duration(remaining_s)} to go"
 
 
 def _money(progress: Progress) -> str:

@@ -28,6 +28,7 @@ from workbench.experiment.panel_call import answer_together
 from workbench.experiment.plan import Plan
 from workbench.experiment.progress import Observer, Progress
 from workbench.experiment.running import RunningComparisons
+from workbench.experiment.spending import expected_usd, rates
 from workbench.experiment.stopped import Stopped
 from workbench.experiment.stopping import Stopping, StoppingRule, stopping
 from workbench.experiment.traces import TRACES, TraceFile
@@ -79,6 +80,7 @@ class Execution:
         self._wanted = self._calls_wanted()
         self._waiting = [call for call in self._wanted if call.key not in self._done]
         self._bound_usd = None if limit_usd is None else sum(plan.dearest(call)[0] for call in self._waiting)
+        self._expected_usd = None if limit_usd is None else expected_usd(self._waiting, rates(plan))
         self._started_s = time.monotonic()
         self._looked_s = 0.0
         self.state: State = "running"
@@ -290,6 +292,7 @@ class Execution:
                 elapsed_s=now_s - self._started_s,
                 comparisons=self._comparisons.snapshot(),
                 bound_usd=self._bound_usd,
+                expected_usd=self._expected_usd,
                 stopping=self.stopping,
             )
         )

@@ -22,7 +22,8 @@ class Progress:
     """A snapshot of a run: calls made (or found in the journal), money spent, time, and the comparisons.
 
     `experiment` is the name of the spec that is running. `bound_usd` is the most that the calls of this
-    session can cost at one request each, told where there is a budget. `stopping` is of a sequential run;
+    session can cost at one request each, and `expected_usd` what they are expected to, told where there is a
+    budget. `stopping` is of a sequential run;
     when that is decided, `n_total` falls.
     """
 
@@ -36,6 +37,7 @@ class Progress:
     comparisons: tuple[RunningComparison, ...] = ()
     experiment: str = ""
     bound_usd: float | None = None
+    expected_usd: float | None = None
     stopping: Stopping | None = None
 
     @property
