@@ -100,7 +100,7 @@ def test_a_budget_is_held_against_what_the_calls_can_cost(workbench, spec) -> No
     spec.write_text(SPEC + "budget_usd: 0.01\n")
     said = workbench("run", "--no-notebook", str(spec))
     assert "two-arms: 12 calls cost about $0.0" in said.out
-    assert "; the budget stops them at $0.01" in said.out
+    assert "; the budget of $0.01 will stop them after about" in said.out
 
 
 BAD_SPECS = {

@@ -7,7 +7,9 @@ from rich.console import Console
 
 from workbench import terminal
 from workbench.datasets import describe
-from workbench.experiment.progress import Progress
+from workbench.experiment.progress import Progress, RunningComparison
+from workbench.experiment.stopping import Stopping
+from workbench.stats.estimate import Estimate
 
 HEADER = ("router", "quality", "USD per 1,000 prompts", "saving at parity", "fit")
 ROWS = [
@@ -89,6 +91,20 @@ def test_what_the_calls_can_cost_is_told_once(bound_usd: float, told: str) -> No
     shown = progressed(10, budget_usd=1.0, bound_usd=bound_usd)
     assert shown.startswith(told)
     assert shown.count("at most") == 1
+
+
+def test_a_budget_that_is_expected_not_to_do_is_told_before_the_first_call() -> None:
+    shown = progressed(10, budget_usd=1.0, bound_usd=4.0, expected_usd=1.98, spent_usd=0.0)
+    told = "the budget of $1.00 will stop them after about 51 %"
+    assert shown.startswith(f"sizes: 10 calls cost about $1.98, at most $4.00; {told}\n")
+
+
+def test_a_sequential_run_shows_the_interval_so_far_and_then_why_it_ended() -> None:
+    comparison = RunningComparison("large", "small", 40, Estimate(0.04, -0.02, 0.1))
+    going_on = progressed(10, comparisons=(comparison,), stopping=Stopping(40, 100))
+    assert "large +4.0 points [-2.0, 10.0]" in going_on
+    ended = progressed(10, stopping=Stopping(60, 100, "decided", 38, 0.1))
+    assert "decided after 60 prompts" in ended
 
 
 def test_a_finished_run_is_not_told_what_it_could_have_cost() -> None:

@@ -72,7 +72,7 @@ def progress(shown_on: Console) -> Iterator[Observer]:
         return
     columns = (
         TextColumn("{task.description:<16}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TextColumn("{task.fields[money]}"),
         TextColumn("{task.fields[rate]}"),
