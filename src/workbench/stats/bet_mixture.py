@@ -108,8 +108,11 @@ class MeanSequence:
         return low, high, log_e
 
     def _extend(self, scaled: Floats) -> tuple[Floats, Floats, Floats]:
-        self._make_room(scaled)
-        counts = self._counts + np.cumsum(_parts(scaled, self._values), axis=0)
+        parts = _parts(scaled, self._values)
+        if self._values is not _GRID and (parts % 1.0).any():
+            self._make_room(scaled)
+            parts = _parts(scaled, self._values)
+        counts = self._counts + np.cumsum(parts, axis=0)
         self._counts = counts[-1]
         seen = self._counts > 0.0
         counts, values = counts[:, seen], self._values[seen]
@@ -125,14 +128,10 @@ class MeanSequence:
 
     def _make_room(self, scaled: Floats) -> None:
         """Columns for values that are new; the grid's once they are too many."""
-        is_new = ~np.isin(scaled, self._values)
-        if self._values is _GRID or not is_new.any():
-            return
-        values = np.union1d(self._values, scaled[is_new])
+        values = np.union1d(self._values, scaled)
         if len(values) > len(_GRID):
-            self._counts, self._values = self._counts @ _parts(self._values, _GRID), _GRID
-        else:
-            self._counts, self._values = self._counts @ _parts(self._values, values), values
+            values = _GRID
+        self._counts, self._values = self._counts @ _parts(self._values, values), values
 
     def _rule_out_zero(self, which: int, limits: Floats) -> None:
         """Move the `limits` after 0 was ruled out: all means beyond 0 are out with it."""
@@ -168,7 +167,7 @@ def _looks(n: Floats) -> NDArray[np.bool_]:
 
 def _parts(scaled: Floats, values: Floats) -> Floats:
     """[N, D] for how much of each of the rising `values` a row counts: for one or two, with its mean."""
-    above = np.clip(np.searchsorted(values, scaled), 1, len(values) - 1)
+    above = np.maximum(np.searchsorted(values, scaled), 1)
     share = (scaled - values[above - 1]) / (values[above] - values[above - 1])
     parts, rows = np.zeros((len(scaled), len(values))), np.arange(len(scaled))
     parts[rows, above], parts[rows, above - 1] = share, 1.0 - share
