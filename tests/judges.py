@@ -46,7 +46,7 @@ class Models:
     """
 
     def __init__(self, say: Callable[[str, str], str], *, finish_reason: str = "stop") -> None:
-        self._say = say
+        self.say = say
         self._finish_reason = finish_reason
         self.n_requests: dict[str, int] = {}
         self.bodies: list[dict[str, Any]] = []
@@ -60,7 +60,7 @@ class Models:
         self.bodies.append(body)
         model, text = body["model"], body["messages"][-1]["content"]
         self.n_requests[model] = self.n_requests.get(model, 0) + 1
-        message = {"role": "assistant", "content": self._say(model, text)}
+        message = {"role": "assistant", "content": self.say(model, text)}
         return web.json_response(
             {
                 "id": "r1",

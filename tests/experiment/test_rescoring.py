@@ -7,7 +7,7 @@ import pytest
 from judges import ARMS, JUDGE, PAIRWISE, Models, say
 from loopback import serving
 from workbench import outcomes
-from workbench.errors import BudgetError, ConfigError, FingerprintError, StorageError
+from workbench.errors import BudgetError, ConfigError, FingerprintError, InsufficientDataError, StorageError
 from workbench.experiment.labels import answers_to_label, write_sheet
 from workbench.experiment.rescoring import Rescored, rescore
 from workbench.experiment.run import Run, run
@@ -91,6 +91,12 @@ async def test_a_budget_ends_it_and_what_was_scored_is_kept(spec, finished, mode
     assert 0 < n_paid < 12
     await again(spec, JUDGE)
     assert models.n_requests["sim-large"] == 12
+
+
+async def test_why_nothing_has_a_score_is_told(spec, finished, models) -> None:
+    models.say = lambda model, text: "Good."
+    with pytest.raises(InsufficientDataError, match="12 answers not scored: the judge's verdict was not in"):
+        await again(spec, JUDGE)
 
 
 async def test_pairs_are_judged_against_the_control(spec, finished, models) -> None:

@@ -1,7 +1,7 @@
 """Scoring a finished run once more, by another scorer: its answers are read, and no arm is asked again."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ import pandas as pd
 from workbench import outcomes
 from workbench.budget import Budget
 from workbench.client import Client, Limits, connect
-from workbench.errors import BudgetError, ConfigError, StorageError
+from workbench.errors import BudgetError, ConfigError, InsufficientDataError, StorageError
 from workbench.experiment.analyse import Analysis, analyse
 from workbench.experiment.grading import Grading, judging_secret
 from workbench.experiment.journal import Journal, JournalContent, Key, read_journal
@@ -91,15 +91,18 @@ async def rescore(
             scores, notes = await scorer.scores(path.with_suffix(".jsonl"), budget_usd=budget_usd)
         scored = table.assign(**{name: scorer.column(scores)})
     outcomes.write(scored, path)
-    analysis = analyse(
-        scored,
-        question=spec.question,
-        control=spec.control_arm,
-        alpha=spec.alpha,
-        metric=name,
-        arms=[str(arm) for arm in scored["arm"].unique()],
-    )
-    return Rescored(scored, name, path, analysis, tuple(notes))
+    return Rescored(scored, name, path, _analysed(scored, spec, name, notes), tuple(notes))
+
+
+def _analysed(table: pd.DataFrame, spec: ExperimentSpec, column: str, notes: Sequence[str]) -> Analysis:
+    """What the new column says of the arms, in the order of the spec."""
+    present, written = [str(arm) for arm in table["arm"].unique()], [arm.name for arm in spec.arms]
+    arms = [name for name in written if name in present] + [name for name in present if name not in written]
+    question, control = spec.question, spec.control_arm
+    try:
+        return analyse(table, question=question, control=control, alpha=spec.alpha, metric=column, arms=arms)
+    except InsufficientDataError as exc:
+        raise InsufficientDataError("; ".join([str(exc), *notes])) from exc
 
 
 class _Rescoring:
