@@ -169,6 +169,11 @@ def test_bad_ratings_are_refused(first, second, error, message):
         cohen_kappa(np.array(first, dtype=float), np.array(second, dtype=float))
 
 
+def test_unknown_weights_are_refused():
+    with pytest.raises(DataError, match="quadratic"):
+        cohen_kappa_counts(SAS_TABLE, weights="squared")
+
+
 def test_units_that_were_rated_once_are_not_enough():
     with pytest.raises(InsufficientDataError, match="rated twice"):
         fleiss_kappa(np.array([[1, 0], [0, 1], [2, 0]]))

@@ -36,6 +36,15 @@ def test_two_bins_by_hand():
     assert result.bins[0].observed == wilson(1, 3)
 
 
+def test_a_score_between_two_bins_belongs_to_the_lower_one():
+    score = np.array([0.0, 0.1, 0.2, 0.2, 0.5, 0.5, 0.7, 1.0, 1.0])
+    outcome = np.array([0, 0, 1, 0, 1, 0, 1, 1, 1])
+    result = calibration(score, outcome, n_resamples=10)
+    shares, means = calibration_curve(outcome, score, n_bins=10)
+    assert [part.mean_score for part in result.bins] == pytest.approx(means)
+    assert [part.observed.value for part in result.bins] == pytest.approx(shares)
+
+
 def test_spiegelhalters_z_by_hand():
     # Sum of (y - p)(1 - 2p): 0.8 x 0.6 + 0.1 x -0.8; of (1 - 2p)^2 p (1 - p): 0.36 x 0.16 + 0.64 x 0.09.
     result = calibration(np.array([0.2, 0.9]), np.array([1, 1]), n_resamples=10)

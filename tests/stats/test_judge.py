@@ -5,17 +5,23 @@ import pytest
 from scipy import stats
 
 from workbench.errors import DataError, InsufficientDataError
-from workbench.stats.judge import JudgeAccuracy, judge_accuracy, position_bias, rogan_gladen
+from workbench.stats.judge import (
+    JudgeAccuracy,
+    judge_accuracy,
+    judge_accuracy_counts,
+    position_bias,
+    rogan_gladen,
+)
 from workbench.stats.proportions import wilson
 
 
 def judge_of(hits: int, n_true: int, rejections: int, n_false: int) -> JudgeAccuracy:
-    verdicts = np.repeat([1, 0, 0, 1], [hits, n_true - hits, rejections, n_false - rejections])
-    return judge_accuracy(verdicts, np.repeat([1, 0], [n_true, n_false]))
+    return judge_accuracy_counts(hits, n_true - hits, rejections, n_false - rejections)
 
 
 def test_accuracy_counts_the_four_cells():
     judge = judge_accuracy(np.array([1, 1, 0, 0, 1]), np.array([1, 0, 0, 1, 1]))
+    assert judge == judge_accuracy_counts(2, 1, 1, 1)
     cells = judge.n_true_positive, judge.n_false_negative, judge.n_true_negative, judge.n_false_positive
     assert cells == (2, 1, 1, 1)
     assert judge.sensitivity == wilson(2, 3)

@@ -106,13 +106,14 @@ def test_interval_covers_as_often_as_it_says():
 @pytest.mark.parametrize(
     ("ratings", "level", "error"),
     [
+        ([[1, 2], [1, 2]], "ordered", DataError),
         ([[1, 1], [1, 1]], "nominal", DataError),
         ([[1, 2], [MISSING, 2]], "nominal", InsufficientDataError),
         ([[1, np.inf], [2, 2]], "interval", DataError),
         ([[-1, 2], [2, 2]], "ratio", DataError),
         ([1, 2], "nominal", DataError),
     ],
-    ids=["constant", "one unit", "infinite", "negative ratio", "no table"],
+    ids=["unknown level", "constant", "one unit", "infinite", "negative ratio", "no table"],
 )
 def test_bad_ratings_are_refused(ratings, level, error):
     with pytest.raises(error):

@@ -249,10 +249,11 @@ def test_intervals_of_differences_cover_as_often_as_they_say():
         ([0, -1], [1, 0], {}, DataError, "row 1"),
         ([0, 0.5], [1, 0], {}, DataError, "whole numbers"),
         ([0, 1], [1, 0], {"weights": np.array([1.0, -1.0])}, DataError, "weight"),
+        ([0, 1], [1, 0], {"ties": "glicko"}, DataError, "davidson"),
         ([0, 1], [1, 0], {"reference": 2}, DataError, "reference 2"),
         ([0, 1], [1, 0], {"clusters": np.array([0, 0])}, InsufficientDataError, "2 clusters"),
     ],
-    ids=["none", "lengths", "itself", "negative", "half", "weight", "reference", "cluster"],
+    ids=["none", "lengths", "itself", "negative", "half", "weight", "ties", "reference", "cluster"],
 )
 def test_bad_judgements_are_refused(winner, loser, extra, error, message):
     with pytest.raises(error, match=message):

@@ -127,6 +127,13 @@ def test_clusters_count_in_each_subgroup(differences):
     assert effects[0].standard_error == pytest.approx(alone.standard_error)
 
 
+def test_lists_are_as_good_as_arrays(differences):
+    values, names = differences
+    clusters = np.arange(140) // 5
+    arrays = subgroup_effects(values, names, clusters, bounds=(-9, 9))
+    assert subgroup_effects(values.tolist(), names.tolist(), clusters.tolist(), bounds=(-9, 9)) == arrays
+
+
 def test_a_subgroup_without_variance_has_no_shrunken_effect():
     values, names = np.concatenate([np.zeros(10), np.tile([0.0, 1.0], 10)]), np.repeat([0, 1], [10, 20])
     result = subgroup_effects(values, names)

@@ -205,6 +205,8 @@ def _interval(
 
 def _agreement_weights(n: int, weights: Weights | None) -> np.ndarray:
     """[C, C] from 1 for the same category to 0 for the farthest."""
+    if weights not in (None, "linear", "quadratic"):
+        raise DataError(f'weights must be None, "linear" or "quadratic"; got {weights!r}')
     if weights is None or n < 2:
         return np.eye(n)
     distance = np.abs(np.subtract.outer(np.arange(n), np.arange(n))) / (n - 1.0)

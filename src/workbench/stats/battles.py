@@ -58,13 +58,15 @@ def battles(
         InsufficientDataError: no judgements.
     """
     winner, loser = np.asarray(winner), np.asarray(loser)
+    is_tie = None if is_tie is None else np.asarray(is_tie, dtype=bool)
+    weights = None if weights is None else np.asarray(weights, dtype=np.float64)
     _check(winner, loser, is_tie, weights)
     n_players = int(max(winner.max(), loser.max())) + 1
     return Battles(
         winner.astype(np.int64, copy=False),
         loser.astype(np.int64, copy=False),
-        None if is_tie is None else np.asarray(is_tie, dtype=bool),
-        None if weights is None else np.asarray(weights, dtype=np.float64),
+        is_tie,
+        weights,
         n_players,
     )
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from scipy import stats
@@ -58,7 +58,8 @@ def calibration(
     """Reliability of `scores` [n] in [0, 1] for outcomes [n], 0 or 1. Empty bins are left out.
 
     Args:
-        binning: "equal_width": [0, 1] in equal parts, the last one closed; "equal_count": by quantiles.
+        binning: "equal_width": [0, 1] in equal parts; "equal_count": by quantiles. A score between two bins
+            belongs to the lower one.
     Raises:
         DataError: unequal lengths, a score outside [0, 1], an outcome that is not 0 or 1.
         InsufficientDataError: fewer than two scores.
@@ -130,12 +131,14 @@ def _spiegelhalter(score: np.ndarray, outcome: np.ndarray) -> float:
 
 def _binned(score: np.ndarray, n_bins: int, binning: Binning) -> tuple[np.ndarray, np.ndarray]:
     """[n_bins + 1] edges, and [n] the bin of each score."""
+    if binning not in get_args(Binning):
+        raise DataError(f"binning must be one of {', '.join(get_args(Binning))}; got {binning!r}")
     edges = np.linspace(0.0, 1.0, n_bins + 1)
     if binning == "equal_count":
         edges = np.unique(np.quantile(score, edges))
         if len(edges) == 1:
             edges = np.repeat(edges, 2)
-    return edges, np.clip(np.searchsorted(edges, score, side="right") - 1, 0, len(edges) - 2)
+    return edges, np.searchsorted(edges[1:-1], score, side="left")
 
 
 def _check(score: np.ndarray, outcome: np.ndarray, n_bins: int) -> None:

@@ -71,16 +71,33 @@ def judge_accuracy(verdicts: np.ndarray, labels: np.ndarray, *, alpha: float = 0
         raise DataError(f"{len(said)} verdicts do not pair with {len(true)} labels")
     if true.all() or not true.any():
         raise InsufficientDataError("labels of both kinds are needed, 0 and 1; label more prompts")
-    hits, misses = int((said & true).sum()), int((~said & true).sum())
-    rejections, alarms = int((~said & ~true).sum()), int((said & ~true).sum())
+    cells = (said & true), (~said & true), (~said & ~true), (said & ~true)
+    return judge_accuracy_counts(*(int(cell.sum()) for cell in cells), alpha=alpha)
+
+
+def judge_accuracy_counts(
+    n_true_positive: int,
+    n_false_negative: int,
+    n_true_negative: int,
+    n_false_positive: int,
+    *,
+    alpha: float = 0.05,
+) -> JudgeAccuracy:
+    """The same from the four counts.
+
+    Raises:
+        DataError: a negative count.
+        InsufficientDataError: no true yes, or no true no.
+    """
+    n_true, n_false = n_true_positive + n_false_negative, n_true_negative + n_false_positive
     return JudgeAccuracy(
-        sensitivity=wilson(hits, hits + misses, alpha=alpha),
-        specificity=wilson(rejections, rejections + alarms, alpha=alpha),
-        accuracy=wilson(hits + rejections, len(true), alpha=alpha),
-        n_true_positive=hits,
-        n_false_negative=misses,
-        n_true_negative=rejections,
-        n_false_positive=alarms,
+        sensitivity=wilson(n_true_positive, n_true, alpha=alpha),
+        specificity=wilson(n_true_negative, n_false, alpha=alpha),
+        accuracy=wilson(n_true_positive + n_true_negative, n_true + n_false, alpha=alpha),
+        n_true_positive=n_true_positive,
+        n_false_negative=n_false_negative,
+        n_true_negative=n_true_negative,
+        n_false_positive=n_false_positive,
     )
 
 
@@ -93,7 +110,7 @@ def rogan_gladen(
     count as Agresti and Coull do, so that it holds for few labels and for shares near 0 or 1. It is
     empty but for 0 (or 1) where the judge says yes far more rarely (or often) than its labelled errors allow.
 
-    >>> judge = judge_accuracy(np.repeat([1, 0, 1, 0], [45, 5, 5, 45]), np.repeat([1, 0], 50))
+    >>> judge = judge_accuracy_counts(45, 5, 45, 5)
     >>> round(rogan_gladen(50, 100, judge=judge).estimate.value, 9)
     0.5
 

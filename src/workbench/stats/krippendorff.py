@@ -7,7 +7,7 @@ Source: Krippendorff (2019), Content Analysis, ch. 12; Krippendorff (2011), Comp
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -94,6 +94,8 @@ class _Units:
 def _units(ratings: np.ndarray, level: Level) -> _Units:
     if ratings.ndim != 2 or np.isinf(ratings).any():
         raise DataError(f"ratings must be a finite table of raters by units; its shape is {ratings.shape}")
+    if level not in get_args(Level):
+        raise DataError(f"level_of_measurement must be one of {', '.join(get_args(Level))}; got {level!r}")
     is_given = ~np.isnan(ratings)
     is_given &= is_given.sum(axis=0) >= 2
     kept = np.flatnonzero(is_given.any(axis=0))

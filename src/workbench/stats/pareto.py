@@ -25,10 +25,10 @@ class ParetoFront:
     `is_on_front` is that of the means seen; `front_probability` the share of bootstrap resamples of prompts
     in which an arm is on it, and `dominance_probability[i, j]` that in which i dominates j.
     `difference[k, i, j]` is arm i minus arm j in objective k (quality, cost, latency), with its paired t
-    interval from `difference_low` to `difference_high`. `p_value[i, j]` is the greatest of the one-sided
-    p-values that i is better in each objective: i is shown to dominate j only if every difference is settled.
-    `dominates` is where that holds after Holm's correction for all ordered pairs: any false claim among them
-    has a probability of at most alpha.
+    interval (CR1 where there are clusters) from `difference_low` to `difference_high`. `p_value[i, j]` is the
+    greatest of the one-sided p-values that i is better in each objective: i is shown to dominate j only if
+    every difference is settled. `dominates` is where that holds after Holm's correction for all ordered
+    pairs: any false claim among them has a probability of at most alpha.
     """
 
     quality: np.ndarray

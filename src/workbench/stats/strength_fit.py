@@ -34,8 +34,10 @@ def fitted(pairs: PairCounts, ties: Ties) -> Peak:
     """The greatest likelihood of these counts.
 
     Raises:
-        DataError: players that never met the others, or no convergence.
+        DataError: players that never met the others, an unknown model of ties, or no convergence.
     """
+    if ties not in TIE_MODELS:
+        raise DataError(f"ties must be one of {', '.join(TIE_MODELS)}; got {ties!r}")
     require_connected(pairs)
     share = float(pairs.counts[:, 1].sum() / pairs.counts.sum())
     model = TIE_MODELS[ties if 0.0 < share < 1.0 else "half"]

@@ -93,7 +93,10 @@ def subgroup_effects(
         10; Higgins & Thompson (2002), Statistics in Medicine 21; Paule & Mandel (1982), J. Res. NBS 87,
         377-385; Morris (1983), Parametric Empirical Bayes Inference, JASA 78, 47-55.
     """
-    names = np.asarray(subgroups)
+    if correction not in _CORRECTIONS:
+        raise DataError(f"correction must be one of {', '.join(_CORRECTIONS)}; got {correction!r}")
+    differences, names = np.asarray(differences, dtype=np.float64), np.asarray(subgroups)
+    clusters = None if clusters is None else np.asarray(clusters)
     if names.shape != differences.shape:
         raise DataError(f"{len(names)} subgroups do not pair with {len(differences)} differences")
     kinds = np.unique(names)
