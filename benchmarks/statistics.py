@@ -4,14 +4,15 @@
     OMP_NUM_THREADS=1 python benchmarks/statistics.py ranking
     OMP_NUM_THREADS=1 python benchmarks/statistics.py coverage
     OMP_NUM_THREADS=1 python benchmarks/statistics.py coverage --only clusters --n-runs 20000
-    OMP_NUM_THREADS=1 python benchmarks/statistics.py sequential --n-runs 4000
+    OMP_NUM_THREADS=1 python benchmarks/statistics.py sequential
     OMP_NUM_THREADS=1 python benchmarks/statistics.py judges
 
 All use one core. `speed` prints CPU time, ours and scipy's in the same run, `ranking` ours and that of a
 statsmodels GLM. `coverage` draws `--n-runs` samples of each kind with a known truth and counts the intervals
 at level 95 % that hold it; a line is marked where the share is more than 3 Monte-Carlo errors from 95 %.
-`sequential` (in `looking.py`) looks after every prompt of a run, and counts the runs that ever err.
-`judges` (in `judging.py`) is `coverage` for judges with few labels, agreement, rankings and subgroups.
+`sequential` (in `looking.py`) looks after every prompt of a run, and counts the runs that ever err: some
+minutes. `judges` (in `judging.py`) is `coverage` for judges with few labels, agreement, rankings and
+subgroups.
 """
 
 import argparse

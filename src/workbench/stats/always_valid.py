@@ -53,10 +53,10 @@ class Trajectory:
 class AlwaysValid:
     """The mean difference after `n` units, with an interval and a p-value that hold at every look at once.
 
-    `p_value` is of no difference, two-sided; it is at most `alpha` exactly where the interval excludes 0,
-    which first happened after `decided_at` units, None where it never did. `trajectory` is the way there.
-    `warning`: rows contradict each other, as when the difference changed; `low` and `high` then span what
-    was said at different times.
+    `p_value` is of no difference, two-sided; it is at most `alpha` exactly where the interval excludes 0, as
+    it excludes its limits. That first happened after `decided_at` units, None where it never did.
+    `trajectory` is the way there. `warning`: rows contradict each other, as when the difference changed;
+    `low` and `high` then span what was said at different times.
     """
 
     estimate: float
