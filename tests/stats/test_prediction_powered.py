@@ -71,7 +71,9 @@ def test_a_useless_judge_is_not_trusted_and_costs_nothing(scores):
     result = ppi_mean(labels, noise, others)
     assert result.power < 0.15
     assert result.standard_error == pytest.approx(result.classical_standard_error, rel=0.03)
-    assert ppi_mean(labels, np.ones(200), np.ones(50)).estimate == result.classical
+    blind = ppi_mean(labels, np.ones(200), np.ones(50))
+    assert blind.estimate == result.classical
+    assert (blind.df, blind.standard_error) == pytest.approx((199, result.classical_standard_error))
 
 
 def test_a_good_judge_multiplies_the_labels():

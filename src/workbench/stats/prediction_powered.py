@@ -143,7 +143,8 @@ def _estimated(
     classical = paired_mean(labels, clusters[0], bounds=bounds or _unbounded(labels))
     trusted = _tuned(parts) if power is None else power
     value = float(trusted * parts.unlabelled.mean() + (labels - trusted * parts.predictions).mean())
-    spread = _spread(parts, trusted, groups, n_fitted=1 if power is not None else 2)
+    n_fitted = 2 if power is None and trusted != 0.0 else 1
+    spread = _spread(parts, trusted, groups, n_fitted=n_fitted)
     interval, p_value = classical.interval(alpha), classical.p_value
     if trusted != 0.0:
         error = math.hypot(spread.error, _unseen(parts, trusted, groups, bounds) / n_arms)
