@@ -55,7 +55,7 @@ def power_of(plan: Plan, effect: float, n: int, *, alpha: float = 0.05, n_compar
 def n_for(
     plan: Plan, effect: float, *, power: float = 0.8, alpha: float = 0.05, n_comparisons: int = 1
 ) -> int:
-    """The number of prompts from which on `effect` is found with at least `power`, found by halving.
+    """The number of prompts that finds `effect` with at least `power`, where one fewer does not; by halving.
 
     >>> n_for(PairedMeans(between_sd=0.5), 0.1)
     199
