@@ -72,7 +72,7 @@ def test_it_answers_the_question_first(plain):
         "Where the arms differ most",
         "How this was computed",
         "Holm",
-        "What it cost",
+        "Where the money went",
     ],
 )
 def test_it_has_every_part_that_applies(plain, part):
@@ -142,7 +142,7 @@ def test_each_part_can_be_shown_in_a_notebook_by_itself():
     table = table_with(_HOSTILE)
     analysis = analyse(table, question="?", control=f"a{_HOSTILE}")
     shown = {part.name: part for part in report.parts(analysis, table)}
-    assert list(shown)[:3] == ["verdict", "differences", "results"]
+    assert list(shown)[:3] == ["verdict", "differences", "comparisons"]
     assert shown["differences"]._repr_png_().startswith(b"\x89PNG")
     section = Nodes(shown["results"]._repr_html_())
     assert "a<script>alert(1)</script>" in section.text

@@ -145,6 +145,8 @@ def _write_report(run: Run | Training) -> Path:
         figures["differences"] = plots.forest(run.analysis)
     if any(arm.usd_per_1k_prompts is not None for arm in run.analysis.arms):
         figures["quality_cost"] = plots.quality_cost(run.analysis)
+    if any(comparison.looks is not None for comparison in run.analysis.comparisons):
+        figures["looks"] = plots.trajectories(run.analysis)
     for name, figure in figures.items():
         write_bytes(run.folder / "plots" / f"{name}.png", plots.png(figure))
     page = report.html(
@@ -153,6 +155,7 @@ def _write_report(run: Run | Training) -> Path:
         spec_yaml=spec_yaml(run.spec),
         how_to_reproduce=_command(run),
         provenance={"workbench": __version__, "outcomes sha256": digest(run.table)},
+        ledger=run.ledger if isinstance(run, Run) else None,
     )
     write_text(run.folder / "report.html", page)
     return run.folder / "report.html"

@@ -10,6 +10,7 @@ from workbench.errors import DataError
 from workbench.experiment.verdict import Finding
 from workbench.stats.beta_binomial import PosteriorDifference
 from workbench.stats.estimate import Estimate
+from workbench.stats.sample_ratio import SampleRatio
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class ArmSummary:
     latency_p95_s: float | None
     latency_p50_interval_s: Estimate | None = None
     latency_p95_interval_s: Estimate | None = None
+    usd_per_1k_interval: Estimate | None = None
     usd_per_correct: Estimate | None = None
     n_unscored: int = 0
     on_front: bool | None = None
@@ -77,24 +79,29 @@ class TaskEffect:
 
 @dataclass(frozen=True, slots=True)
 class Heterogeneity:
-    """Cochran's Q of equal differences on all tasks, with `df` degrees of freedom."""
+    """Welch's F of equal differences on all tasks, with `df1` and `df2` degrees of freedom."""
 
     statistic: float
-    df: int
+    df1: int
+    df2: float
     p_value: float
 
 
 @dataclass(frozen=True, slots=True)
 class MissingScores:
-    """Prompts without a score: of `n_prompts` that either arm was asked, how many each lacks.
+    """Prompts without a score: of `n_prompts` that either arm has one for, how many each lacks.
 
-    `worst` has the differences if all missing scores had been as bad, or as good, for the arm as can be.
+    `p_value` tests that both lack as many (McNemar). Were the missing scores as bad, or as good, for the arm
+    as can be, the difference would be `lower`, or `upper`; `interval` holds the true one whatever they are.
     """
 
     n_prompts: int
     n_arm: int
     n_control: int
-    worst: Estimate
+    p_value: float
+    lower: float
+    upper: float
+    interval: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +133,8 @@ class Comparison:
     `test` names where `p_value` comes from; `n_clusters` is None where prompts stand alone;
     `n_better` and `n_worse` count the prompts on which the arm scored above and below the control.
     `latency_difference_s` is the mean, treatment minus control, where both answered. `looks` is None where
-    the run looked once. The others are second opinions, and None where they say nothing here.
+    the run looked once. `errors_p` tests that both fail on as many prompts. The others are second opinions,
+    and None where they say nothing here.
     """
 
     arm: str
@@ -150,6 +158,7 @@ class Comparison:
     permutation_p: float | None = None
     posterior: PosteriorDifference | None = None
     missing: MissingScores | None = None
+    errors_p: float | None = None
     tasks: tuple[TaskEffect, ...] = ()
     heterogeneity: Heterogeneity | None = None
     looks: Looks | None = None
@@ -184,6 +193,7 @@ class Analysis:
     is_randomised: bool = False
     n_planned: int | None = None
     factors: tuple[FactorEffect, ...] = ()
+    sample_ratio: SampleRatio | None = None
 
 
 def to_json(analysis: Analysis) -> str:

@@ -50,6 +50,7 @@ def _summary(observed: Scores, arm: str, *, alpha: float) -> ArmSummary:
         latency_p95_s=None if p95 is None else p95[0],
         latency_p50_interval_s=None if p50 is None else p50[1],
         latency_p95_interval_s=None if p95 is None else p95[1],
+        usd_per_1k_interval=_usd_per_1k(observed, arm, alpha=alpha) if is_priced else None,
         usd_per_correct=_usd_per_correct(observed, arm, alpha=alpha) if is_priced else None,
         n_unscored=int((answered & rows["quality"].isna()).sum()),
     )
@@ -78,3 +79,18 @@ def _usd_per_correct(observed: Scores, arm: str, *, alpha: float) -> Estimate | 
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return None
     return Estimate(found.ratio, interval.low, interval.high)
+
+
+def _usd_per_1k(observed: Scores, arm: str, *, alpha: float) -> Estimate | None:
+    """What 1,000 prompts cost, by t; None where one prompt says nothing of others."""
+    if observed.cost_usd is None:
+        return None
+    usd = 1000.0 * observed.cost_usd[arm].dropna()
+    clusters = None
+    if observed.clusters is not None:
+        clusters = observed.clusters.reindex(usd.index).to_numpy()
+    try:
+        found = paired_mean(usd.to_numpy(), clusters, bounds=(0.0, math.inf))
+    except InsufficientDataError:
+        return None
+    return found.interval(alpha) if found.t is not None else None

@@ -69,6 +69,7 @@ def concluded(
         n_comparisons=n_comparisons,
         test=draft.test,
         is_at_odds=is_outside_zero != (finding != "undecided"),
+        margin_p=None if margin is None else margin.p_adjusted,
     )
     as_good, but = worded(margin, draft.control, finding)
     verdict = sentence(
@@ -97,7 +98,8 @@ def _with_second_opinions(
         adjusted=second_opinions.adjusted(observed, contrast, plan=plan, alpha=alpha),
         permutation_p=second_opinions.permutation_p(contrast),
         posterior=second_opinions.posterior(contrast, alpha=alpha),
-        missing=second_opinions.missing(observed, arm, control) if is_paired else None,
+        missing=second_opinions.missing(observed, arm, control, alpha=alpha) if is_paired else None,
+        errors_p=second_opinions.errors_p(observed, contrast, arm, control),
         tasks=tasks,
         heterogeneity=heterogeneity,
     )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, replace
@@ -23,6 +24,7 @@ from workbench.experiment.connection import connected
 from workbench.experiment.design_columns import with_design
 from workbench.experiment.journal import Journal, JournalContent, Key
 from workbench.experiment.later_scores import LaterScores, with_scores
+from workbench.experiment.ledger import Ledger, unspent_usd
 from workbench.experiment.outcome_row import answered, failed
 from workbench.experiment.panel_call import answer_together
 from workbench.experiment.plan import Plan
@@ -315,6 +317,19 @@ class Execution:
         if self.stopping is not None:
             record["stopping"] = asdict(self.stopping)
         write_text(self._folder / STATE, json.dumps(record, indent=1))
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where the money went, and what was not spent."""
+        done = self._done.values()
+        return Ledger(
+            spent_usd=self.spent_usd,
+            budget_usd=self._plan.spec.budget_usd,
+            judge_usd=self._scoring.cost_usd if self._plan.judging_ids else None,
+            saved_usd=self._saved_usd if self._n_cached else None,
+            n_not_made=len(self._plan.calls) - len(self._done),
+            unspent_usd=unspent_usd(done, Counter(call.arm.name for call in self._plan.calls)),
+        )
 
     def notes(self) -> Iterator[str]:
         """What a reader must know beside the analysis."""

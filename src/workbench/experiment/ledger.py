@@ -1,8 +1,10 @@
 """Where the money of a run went, and what a cache or an early end kept from being spent."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from workbench.experiment.wording import ABSENT, usd
+from workbench.types import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +40,22 @@ class Ledger:
         if self.unspent_usd is None:
             return ""
         return "What was not spent is an estimate: the calls not made, at the mean cost of those that were."
+
+
+def unspent_usd(outcomes: Iterable[Outcome], n_planned: Mapping[str, int]) -> float | None:
+    """What the planned calls that were not made would have cost, at the mean cost of their arm's others.
+
+    None where all were made, or where a cost is not known. `n_planned` counts the calls by arm.
+    """
+    costs: dict[str, list[float | None]] = {arm: [] for arm in n_planned}
+    for outcome in outcomes:
+        costs[outcome.arm].append(outcome.cost_usd)
+    total, n_left = 0.0, 0
+    for arm, paid in costs.items():
+        n_missing = n_planned[arm] - len(paid)
+        known = [cost for cost in paid if cost is not None]
+        if n_missing and not known:
+            return None
+        total += n_missing * sum(known) / max(1, len(known))
+        n_left += n_missing
+    return total if n_left else None

@@ -8,7 +8,7 @@ from workbench.experiment.analysis import MarginTest
 from workbench.experiment.analysis_plan import AnalysisPlan
 from workbench.experiment.contrast import Tested
 from workbench.experiment.verdict import Finding
-from workbench.experiment.wording import p_value, printable
+from workbench.experiment.wording import printable
 from workbench.stats.equivalence import non_inferiority, tost
 from workbench.stats.multiplicity import holm
 
@@ -47,16 +47,15 @@ def worded(margin: MarginTest | None, control: str, finding: Finding) -> tuple[s
     """What a verdict says of a margin: in place of "no difference shown", and after its claim."""
     if margin is None:
         return "", ""
-    size, p = f"{100.0 * margin.margin:g} points", p_value(margin.p_adjusted)
+    size = f"{100.0 * margin.margin:g} points"
     is_one_sided = margin.kind == "non-inferiority"
     if margin.is_shown and finding == "undecided":
         claim = "not worse than {} by {} or more" if is_one_sided else "equal to {} within {}"
-        return claim.format(printable(control), size), f", margin {p}"
+        return claim.format(printable(control), size), ""
     if margin.is_shown:
-        kept = f", but by less than the margin of {size} ({p})"
-        return "", "" if is_one_sided and finding == "better" else kept
+        return "", "" if is_one_sided and finding == "better" else f", but by less than the margin of {size}"
     missed = f"that it loses less than {size}" if is_one_sided else f"that they are equal within {size}"
-    return "", f"; {missed} is not shown ({p})"
+    return "", f"; {missed} is not shown"
 
 
 def _judged(draft: MarginTest, p_adjusted: float, *, alpha: float) -> MarginTest:

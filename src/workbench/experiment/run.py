@@ -19,6 +19,7 @@ from workbench.experiment.batch_delivery import PACE, Pace
 from workbench.experiment.execution import JOURNAL, STATE, Execution, State
 from workbench.experiment.journal import read_journal, set_damaged_aside
 from workbench.experiment.labels import HUMAN_QUALITY, read_labels, with_labels
+from workbench.experiment.ledger import Ledger
 from workbench.experiment.plan import Plan, make_plan
 from workbench.experiment.planned_analysis import planned_analysis
 from workbench.experiment.progress import Observer
@@ -45,6 +46,7 @@ class Run:
     state: State
     n_resumed: int
     spent_usd: float
+    ledger: Ledger
     notes: tuple[str, ...] = ()
 
 
@@ -146,5 +148,6 @@ def _concluded(execution: Execution, plan: Plan, folder: Path) -> Run:
         state=execution.state,
         n_resumed=execution.n_resumed,
         spent_usd=execution.spent_usd,
+        ledger=execution.ledger,
         notes=tuple(execution.notes()),
     )

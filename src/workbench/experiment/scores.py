@@ -18,9 +18,10 @@ _FEW_CLUSTERS = 20
 class Scores:
     """What was observed, per prompt.
 
-    `rows` are the calls of the arms, errors with quality 0. `quality`, `cost_usd` and `latency_s` are
-    [prompts x arms] means over repeats, NaN where an arm has none (for a cost: where that
-    of one of its calls is unknown; for a latency: where all were errors), and None where none is known.
+    `rows` are the calls of the arms, errors with quality 0. `quality`, `cost_usd`, `latency_s` and
+    `errors` (the share of calls) are [prompts x arms] means over repeats, NaN where an arm has none (for a
+    cost: where that of one of its calls is unknown; for a latency: where all were errors), and None where
+    none is known.
     `clusters` is [prompts] a number for each prompt, None where prompts stand alone; `tasks` are names and
     `covariate` numbers of the prompts, None where there are none. `is_binary`: every score is 0 or 1, of
     one call.
@@ -34,6 +35,7 @@ class Scores:
     is_binary: bool
     warnings: tuple[str, ...]
     latency_s: pd.DataFrame | None = None
+    errors: pd.DataFrame | None = None
     covariate: pd.Series | None = None
     tasks: pd.Series | None = None
 
@@ -74,6 +76,7 @@ def scores(
         clusters=clusters,
         is_binary=not is_repeated and bool(rows["quality"].dropna().isin([0.0, 1.0]).all()),
         warnings=(*notes, *_unshared(quality), *_unpriced(rows, names), *_few(clusters)),
+        errors=grid.mean(is_error.astype(float)).loc[quality.index] if is_error.any() else None,
         latency_s=_known(grid.mean(rows["latency_s"].mask(is_error))),
         covariate=None if covariate is None else grid.mean(rows[_COVARIATE]).mean(axis=1)[quality.index],
         tasks=_tasks(rows, quality.index),

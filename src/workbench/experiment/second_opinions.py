@@ -11,6 +11,7 @@ from workbench.experiment.scores import Scores
 from workbench.stats.beta_binomial import PosteriorDifference, beta_binomial, paired_beta_binomial
 from workbench.stats.cuped import Cuped, paired_cuped, two_sample_cuped
 from workbench.stats.estimate import Estimate
+from workbench.stats.missing import manski_bounds, missingness
 from workbench.stats.paired import paired_mean
 from workbench.stats.permutation import sign_flip, two_sample_permutation
 from workbench.stats.two_sample import two_sample_mean
@@ -84,17 +85,25 @@ def latency_difference_s(
     return None if found.t is None else found.interval(alpha)
 
 
-def missing(observed: Scores, arm: str, control: str) -> MissingScores | None:
+def missing(observed: Scores, arm: str, control: str, *, alpha: float) -> MissingScores | None:
     """Prompts that one of them has no score for, and how far these could move the difference; None: none."""
     both = observed.quality[[arm, control]].dropna(how="all")
-    n_arm, n_control = int(both[arm].isna().sum()), int(both[control].isna().sum())
-    if n_arm + n_control == 0:
+    lacks = both.isna().to_numpy()
+    if not lacks.any():
         return None
-    known = both.dropna()
-    seen = float((known[arm] - known[control]).mean()) if len(known) else 0.0
-    low = float((both[arm].fillna(0.0) - both[control].fillna(1.0)).mean())
-    high = float((both[arm].fillna(1.0) - both[control].fillna(0.0)).mean())
-    return MissingScores(len(both), n_arm, n_control, Estimate(seen, low, high))
+    clusters = None if observed.clusters is None else observed.clusters[both.index].to_numpy()
+    bounds = manski_bounds(both[arm].to_numpy(), both[control].to_numpy(), clusters, alpha=alpha)
+    n_arm, n_control = (int(n) for n in lacks.sum(axis=0))
+    p_value = missingness(lacks).p_value
+    return MissingScores(len(both), n_arm, n_control, p_value, bounds.lower, bounds.upper, bounds.interval)
+
+
+def errors_p(observed: Scores, contrast: Contrast, arm: str, control: str) -> float | None:
+    """Of the test that both fail on as many of the prompts that they were asked; None: no errors."""
+    if observed.errors is None or not contrast.is_paired:
+        return None
+    failed = observed.errors[[arm, control]].to_numpy()[contrast.treatment_rows] > 0.0
+    return missingness(failed).p_value if failed.any() else None
 
 
 def _of_pairs(contrast: Contrast, covariate: pd.Series, plan: AnalysisPlan) -> Cuped | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from workbench.errors import InsufficientDataError
@@ -11,6 +12,7 @@ from workbench.experiment.contrast import Contrast, Effect, effect_of
 from workbench.experiment.scores import Scores, scores
 from workbench.experiment.verdict import finding_of
 from workbench.stats.multiplicity import holm
+from workbench.stats.subgroups import subgroup_effects
 
 _MOST_TASKS = 100
 """More are no tasks but names of single prompts."""
@@ -48,21 +50,36 @@ def task_effects(
     """
     if observed.tasks is None or not 2 <= observed.tasks.nunique() <= _MOST_TASKS:
         return (), None
-    found = []
+    found: list[tuple[int, str, Contrast, Effect]] = []
     codes, tasks = pd.factorize(observed.tasks, sort=True)
     for code, task in enumerate(tasks):
         part = contrast.on(codes == code)
         try:
-            found.append((str(task), part, effect_of(part, alpha=alpha)))
+            found.append((code, str(task), part, effect_of(part, alpha=alpha)))
         except InsufficientDataError:
             continue
     if len(found) < 2:
         return (), None
-    adjusted = holm([effect.p_value for _, _, effect in found])
-    return tuple(
+    adjusted = holm([effect.p_value for *_, effect in found])
+    effects = tuple(
         _task_effect(task, part, effect, p, alpha=alpha)
-        for (task, part, effect), p in zip(found, adjusted, strict=True)
-    ), None
+        for (_, task, part, effect), p in zip(found, adjusted, strict=True)
+    )
+    return effects, _heterogeneity(contrast, codes, [code for code, *_ in found])
+
+
+def _heterogeneity(contrast: Contrast, codes: np.ndarray, kept: Sequence[int]) -> Heterogeneity | None:
+    """Of the tasks that were compared; None for two samples, or where a task has no variance."""
+    if not contrast.is_paired:
+        return None
+    part = contrast.on(np.isin(codes, kept))
+    try:
+        found = subgroup_effects(part.differences, codes[part.treatment_rows], part.treatment_clusters)
+    except InsufficientDataError:  # the clusters of a task
+        return None
+    if found.welch_f is None or found.df2 is None or found.heterogeneity_p_value is None:
+        return None
+    return Heterogeneity(found.welch_f, found.df1, found.df2, found.heterogeneity_p_value)
 
 
 def _task_effect(task: str, part: Contrast, effect: Effect, p_adjusted: float, *, alpha: float) -> TaskEffect:

@@ -54,12 +54,18 @@ def evidence(
     n_comparisons: int,
     test: str,
     is_at_odds: bool,
+    margin_p: float | None = None,
 ) -> str:
-    """What stands behind a verdict; `is_at_odds`: the plain interval alone would have said otherwise."""
+    """What stands behind a verdict; `is_at_odds`: the plain interval alone would have said otherwise.
+
+    `margin_p` is the corrected p-value of a margin, None where none was asked for.
+    """
     prompts = count(n_prompts, "prompt")
     if n_clusters is not None:
         prompts += f" in {count(n_clusters, 'cluster')}"
     corrected = f"Holm-adjusted {p_value(p_adjusted)}" if n_comparisons > 1 else p_value(p_adjusted)
+    if margin_p is not None:
+        corrected += f", margin {p_value(margin_p)}"
     parts = [prompts, corrected]
     if is_at_odds:
         reason = "by the exact test" if "exact" in test else ""

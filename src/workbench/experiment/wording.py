@@ -64,6 +64,15 @@ def seconds(duration_s: float | None) -> str:
     return f"{duration_s:.2f} s" if duration_s < 10 else f"{duration_s:.1f} s"
 
 
+def seconds_interval(duration_s: Estimate) -> str:
+    """Seconds with an interval, and a sign: what an arm takes longer than another.
+
+    >>> seconds_interval(Estimate(-0.25, -0.3, -0.2))
+    '-0.25 s [-0.30, -0.20]'
+    """
+    return f"{duration_s.value:+.2f} s [{duration_s.low:.2f}, {duration_s.high:.2f}]"
+
+
 def p_value(p: float) -> str:
     """A p-value as text, never as zero.
 

@@ -8,7 +8,7 @@ except ModuleNotFoundError as exc:
     raise MissingExtraError("notebooks", "drawing plots") from exc
 
 from workbench.plots.canvas import png, png_uri
-from workbench.plots.comparisons import forest, quality_cost
+from workbench.plots.comparisons import forest, quality_cost, trajectories
 from workbench.plots.routers import Curve, calibration, quality_cost_curves, routers
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "quality_cost",
     "quality_cost_curves",
     "routers",
+    "trajectories",
 ]

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from workbench.errors import InsufficientDataError
-from workbench.experiment.analysis import Analysis, ArmSummary, Comparison
-from workbench.plots.canvas import BLUE, GREY, INK, LINES, VERMILLION, canvas, short
+from workbench.experiment.analysis import Analysis, ArmSummary, Comparison, Looks
+from workbench.plots.canvas import BLUE, CYCLE, GREY, INK, LINES, PALE, VERMILLION, canvas, short
 from workbench.plots.labels import label
 
 _COLOUR_OF_FINDING = {"better": BLUE, "worse": VERMILLION, "undecided": GREY}
@@ -57,13 +57,14 @@ def quality_cost(analysis: Analysis) -> Figure:
     for arm, cost in zip(priced, costs, strict=True):
         _quality_bar(axes, arm, cost, is_control=arm.arm == analysis.control)
     cost_axis(axes, costs)
+    _front(axes, priced)
     axes.set_ylabel(f"{analysis.metric} (%)", parse_math=False)
     axes.grid(color=LINES, linewidth=0.8)
     axes.margins(x=0.18, y=0.15)
     unpriced = [short(arm.arm) for arm in analysis.arms if arm.usd_per_1k_prompts is None]
     note = f"\nwithout a known cost: {', '.join(unpriced)}" if unpriced else ""
     level = f"{100 * (1 - analysis.alpha):g} %"
-    axes.set_xlabel(f"USD per 1,000 prompts; bars are {level} intervals of quality{note}", parse_math=False)
+    axes.set_xlabel(f"USD per 1,000 prompts; bars are {level} intervals{note}", parse_math=False)
     points = [(cost, 100.0 * arm.quality.value) for arm, cost in zip(priced, costs, strict=True)]
     bars = [
         (cost, 100.0 * arm.quality.low, 100.0 * arm.quality.high)
@@ -71,6 +72,46 @@ def quality_cost(analysis: Analysis) -> Figure:
     ]
     label(figure, axes, names=[arm.arm for arm in priced], points=points, bars=bars)
     return figure
+
+
+def trajectories(analysis: Analysis) -> Figure:
+    """What could be said of each arm after every prompt, with the interval that holds at all of them.
+
+    Raises:
+        InsufficientDataError: the run looked once, at its end.
+    """
+    watched = [comparison for comparison in analysis.comparisons if comparison.looks is not None]
+    if not watched:
+        raise InsufficientDataError("the run looked once, at its end: there is no way to draw")
+    figure, axes = canvas(height=3.6)
+    axes.axhline(0.0, color=INK, linewidth=1.0, zorder=1)
+    for number, comparison in enumerate(watched):
+        if comparison.looks is not None:
+            _path(axes, comparison.arm, comparison.looks, colour=CYCLE[number % len(CYCLE)])
+    is_clustered = any(comparison.n_clusters is not None for comparison in watched)
+    planned = "" if analysis.n_planned is None or is_clustered else f" of {analysis.n_planned:,} planned"
+    axes.set_xlabel(f"{'clusters' if is_clustered else 'prompts'} looked at{planned}")
+    axes.set_ylabel(f"difference from {short(analysis.control)}, points", parse_math=False)
+    axes.grid(color=LINES, linewidth=0.8)
+    axes.legend(frameon=False, loc="upper right", fontsize=9)
+    return figure
+
+
+def _path(axes: Axes, arm: str, looks: Looks, *, colour: str) -> None:
+    path = looks.path
+    low, value, high = (100.0 * np.array(line) for line in (path.low, path.value, path.high))
+    axes.plot(path.n, value, color=colour, linewidth=2.0, label=short(arm), zorder=3)
+    axes.fill_between(path.n, low, high, color=colour, alpha=0.15, linewidth=0, zorder=2)
+    if looks.decided_at is not None:
+        axes.axvline(looks.decided_at, color=colour, linewidth=1.2, linestyle="--", zorder=1)
+
+
+def _front(axes: Axes, arms: Sequence[ArmSummary]) -> None:
+    """A thin line through the arms that no other beats in quality and cost at once."""
+    front = sorted((arm.usd_per_1k_prompts or 0.0, 100.0 * arm.quality.value) for arm in arms if arm.on_front)
+    if len(front) > 1:
+        x, y = zip(*front, strict=True)
+        axes.plot(x, y, color=PALE, linewidth=1.2, drawstyle="steps-post", zorder=1)
 
 
 def _interval(axes: Axes, comparison: Comparison, *, y: float) -> None:
@@ -87,6 +128,9 @@ def _quality_bar(axes: Axes, arm: ArmSummary, cost: float, *, is_control: bool) 
     colour = INK if is_control else BLUE
     low, value, high = (100.0 * number for number in (arm.quality.low, arm.quality.value, arm.quality.high))
     height = 4 if is_control else 2  # the control is seen where an arm is at the same place
+    if arm.usd_per_1k_interval is not None:
+        spread = arm.usd_per_1k_interval
+        axes.plot([spread.low, spread.high], [value, value], color=colour, linewidth=1.8, zorder=height)
     axes.plot([cost, cost], [low, high], color=colour, linewidth=1.8, solid_capstyle="butt", zorder=height)
     axes.plot(cost, value, "D" if is_control else "o", color=colour, markersize=6.5, zorder=height + 1)
 

@@ -46,6 +46,7 @@ def label(
     for name, point in zip(names, points, strict=True):
         text = axes.annotate(short(name), point, xytext=(0, 0), textcoords="offset points", parse_math=False)
         text.set(fontsize=9, color=INK, zorder=6)
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6})
         with boxes_for_missing_characters():
             size = text.get_window_extent()
         boxes = [_text_box(axes, point, place, size=size) for place in _PLACES]

@@ -10,9 +10,10 @@ from workbench.experiment.analysis import Analysis
 from workbench.experiment.ledger import Ledger
 from workbench.experiment.samples import samples
 from workbench.experiment.wording import printable, shortened
-from workbench.report import tables
-from workbench.report.methods import references, sentences
+from workbench.report import effects, tables
+from workbench.report.methods import sentences
 from workbench.report.parts import Part, Picture, Section, Table, rendered, style
+from workbench.report.references import cited
 
 
 def html(
@@ -42,11 +43,15 @@ def parts(analysis: Analysis, table: pd.DataFrame, *, ledger: Ledger | None = No
     return tuple(
         chain(
             [_verdict(analysis)],
-            _pictures_of_differences(analysis),
+            _differences(analysis),
             [_section("results", "Results", tables.results(analysis))],
-            _pictures_of_costs(analysis),
-            _tabular("tasks", "By task", tables.tasks(analysis, table)),
-            [_section("costs", "What it cost", tables.costs(analysis, ledger))],
+            _quality_cost(analysis),
+            _tabular("worth", "Cost and latency", tables.worth(analysis)),
+            _looks(analysis),
+            _tasks(analysis, table),
+            _tabular("factors", "What each factor changes", effects.factors(analysis)),
+            _tabular("opinions", "What other methods say", effects.second_opinions(analysis)),
+            [_section("costs", "Where the money went", tables.costs(analysis, ledger))],
             _tabular("failures", "Failures", tables.failures(table)),
             _samples(analysis, table),
             [_methods(analysis)],
@@ -60,28 +65,48 @@ def _verdict(analysis: Analysis) -> Section:
     )
 
 
-def _section(name: str, title: str, table: Table) -> Section:
-    return Section(name, title, rendered("body.html.j2", tables=[table]))
+def _section(name: str, title: str, *shown: Table) -> Section:
+    return Section(name, title, rendered("body.html.j2", tables=shown))
 
 
-def _tabular(name: str, title: str, table: Table) -> Iterator[Section]:
-    """Nothing where the table has no rows."""
-    if table.rows:
-        yield _section(name, title, table)
+def _tabular(name: str, title: str, *shown: Table) -> Iterator[Section]:
+    """Tables that have rows; nothing where none has."""
+    filled = [table for table in shown if table.rows]
+    if filled:
+        yield _section(name, title, *filled)
 
 
-def _pictures_of_differences(analysis: Analysis) -> Iterator[Picture]:
+def _differences(analysis: Analysis) -> Iterator[Part]:
     if analysis.comparisons:
         caption = (
             "Difference from the control; a bar across the line, or a grey one, leaves the question open."
         )
         yield Picture("differences", caption, plots.forest(analysis))
+        yield _section("comparisons", "", effects.comparisons(analysis))
 
 
-def _pictures_of_costs(analysis: Analysis) -> Iterator[Picture]:
+def _quality_cost(analysis: Analysis) -> Iterator[Picture]:
     if any(arm.usd_per_1k_prompts is not None for arm in analysis.arms):
-        caption = "Quality against cost; up and to the left is better. The diamond is the control."
+        front = " The line joins the arms that no other beats in both." if _has_front(analysis) else ""
+        caption = f"Quality against cost; up and to the left is better. The diamond is the control.{front}"
         yield Picture("quality_cost", caption, plots.quality_cost(analysis))
+
+
+def _has_front(analysis: Analysis) -> bool:
+    return sum(bool(arm.on_front) for arm in analysis.arms) > 1
+
+
+def _looks(analysis: Analysis) -> Iterator[Picture]:
+    if any(found.looks is not None for found in analysis.comparisons):
+        caption = (
+            "The difference after each prompt, with an interval that holds at every look at once. A dashed "
+            "line is where an arm was first told apart from the control, taken alone."
+        )
+        yield Picture("looks", caption, plots.trajectories(analysis))
+
+
+def _tasks(analysis: Analysis, table: pd.DataFrame) -> Iterator[Section]:
+    return _tabular("tasks", "By task", effects.tasks(analysis), tables.tasks(analysis, table))
 
 
 def _samples(analysis: Analysis, table: pd.DataFrame) -> Iterator[Section]:
@@ -91,7 +116,7 @@ def _samples(analysis: Analysis, table: pd.DataFrame) -> Iterator[Section]:
 
 def _methods(analysis: Analysis) -> Section:
     said = sentences(analysis)
-    body = rendered("methods.html.j2", sentences=said, references=references(said))
+    body = rendered("methods.html.j2", sentences=said, references=cited(said))
     return Section("methods", "How this was computed", body)
 
 

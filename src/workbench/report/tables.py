@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from workbench.experiment.analysis import Analysis
+from workbench.experiment.analysis import Analysis, ArmSummary
 from workbench.experiment.ledger import Ledger
 from workbench.experiment.result_table import HEADER, rows
 from workbench.experiment.subgroups import by_task
-from workbench.experiment.wording import ABSENT, count, percent, printable, shortened, usd
+from workbench.experiment.wording import ABSENT, count, percent, printable, seconds, shortened, usd
 from workbench.report.methods import level
 from workbench.report.parts import Table
 from workbench.stats.estimate import Estimate
@@ -30,6 +30,47 @@ def results(analysis: Analysis) -> Table:
     """One row an arm."""
     of_metric = "" if analysis.metric == "quality" else f" of {printable(analysis.metric)}"
     return Table(HEADER, rows(analysis), note=f"Brackets hold {level(analysis)} intervals{of_metric}.")
+
+
+def worth(analysis: Analysis) -> Table:
+    """What each arm costs and how long it takes, with intervals; no rows where neither is known."""
+    is_known = any(arm.usd_per_1k_prompts is not None or arm.latency_p50_s for arm in analysis.arms)
+    return Table(
+        (
+            "arm",
+            "USD per 1,000 prompts",
+            "USD per right answer",
+            "latency p50",
+            "latency p95",
+            "on the front",
+        ),
+        [_worth(arm) for arm in analysis.arms] if is_known else [],
+        note="A right answer: cost divided by the sum of qualities. On the front: how probable it is that no "
+        "other arm is both cheaper and better, from resampled prompts.",
+    )
+
+
+def _worth(arm: ArmSummary) -> tuple[str, ...]:
+    return (
+        printable(arm.arm),
+        _usd(arm.usd_per_1k_interval, arm.usd_per_1k_prompts),
+        _usd(arm.usd_per_correct, None),
+        _seconds(arm.latency_p50_interval_s, arm.latency_p50_s),
+        _seconds(arm.latency_p95_interval_s, arm.latency_p95_s),
+        ABSENT if arm.p_on_front is None else f"{100 * arm.p_on_front:.0f} %",
+    )
+
+
+def _usd(interval: Estimate | None, value: float | None) -> str:
+    if interval is None:
+        return usd(value)
+    return f"{usd(interval.value)} [{usd(interval.low)}, {usd(interval.high)}]"
+
+
+def _seconds(interval: Estimate | None, value: float | None) -> str:
+    if interval is None:
+        return seconds(value)
+    return f"{seconds(interval.value)} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def tasks(analysis: Analysis, table: pd.DataFrame) -> Table:
