@@ -88,6 +88,7 @@ def trajectories(analysis: Analysis) -> Figure:
     for number, comparison in enumerate(watched):
         if comparison.looks is not None:
             _path(axes, comparison.arm, comparison.looks, colour=CYCLE[number % len(CYCLE)])
+    axes.set_ylim(_settled(watched))
     is_clustered = any(comparison.n_clusters is not None for comparison in watched)
     planned = "" if analysis.n_planned is None or is_clustered else f" of {analysis.n_planned:,} planned"
     axes.set_xlabel(f"{'clusters' if is_clustered else 'prompts'} looked at{planned}")
@@ -104,6 +105,19 @@ def _path(axes: Axes, arm: str, looks: Looks, *, colour: str) -> None:
     axes.fill_between(path.n, low, high, color=colour, alpha=0.15, linewidth=0, zorder=2)
     if looks.decided_at is not None:
         axes.axvline(looks.decided_at, color=colour, linewidth=1.2, linestyle="--", zorder=1)
+
+
+def _settled(watched: Sequence[Comparison]) -> tuple[float, float]:
+    """The points that the intervals span after the first tenth of the looks, where they span everything."""
+    ends = [
+        100.0 * np.array(line)[len(line) // 10 :]
+        for comparison in watched
+        if comparison.looks is not None
+        for line in (comparison.looks.path.low, comparison.looks.path.high)
+    ]
+    low, high = min(float(end.min()) for end in ends), max(float(end.max()) for end in ends)
+    room = 0.08 * (high - low) + 1.0
+    return low - room, high + room
 
 
 def _front(axes: Axes, arms: Sequence[ArmSummary]) -> None:

@@ -26,8 +26,8 @@ REFERENCES = {
     "proportions. Statistics in Medicine 17.",
     "Phipson & Smyth 2010": "Phipson, B. & Smyth, G. K. (2010). Permutation p-values should never be zero. "
     "Statistical Applications in Genetics and Molecular Biology 9.",
-    "Ramdas et al. 2023": "Ramdas, A., Gruenwald, P., Vovk, V. & Shafer, G. (2023). Game-theoretic statistics "
-    "and safe anytime-valid inference. Statistical Science 38.",
+    "Ramdas et al. 2023": "Ramdas, A., Gruenwald, P., Vovk, V. & Shafer, G. (2023). Game-theoretic "
+    "statistics and safe anytime-valid inference. Statistical Science 38.",
     "Schuirmann 1987": "Schuirmann, D. J. (1987). A comparison of the two one-sided tests procedure and the "
     "power approach for assessing the equivalence of average bioavailability. Journal of Pharmacokinetics "
     "and Biopharmaceutics 15.",
