@@ -91,3 +91,20 @@ async def scored(server: Running, user: str) -> None:
     quality = float(response.headers["x-workbench-arm"] == "large")
     told = {"request_id": response.headers["x-request-id"], "quality": quality}
     assert (await server.http.post("/v1/feedback", json=told, headers=server.caller)).status_code == 200
+
+
+@pytest.mark.anyio
+async def test_a_shadow_is_asked_unseen_and_within_its_budget(config: ServerConfig) -> None:
+    shadow = {"target": MODELS[1], "budget_usd": 0.02}
+    spec = SPEC.model_dump(mode="json") | {"shadow": shadow}
+    async with running(config) as server:
+        await server.http.post("/admin/experiments", json=spec, headers=server.admin)
+        for number in range(12):
+            response = await server.ask(model=MODELS[0], user=f"user {number}", max_tokens=500)
+            assert response.headers["x-workbench-arm"] in ("small", "large")
+        await asyncio.sleep(1.0)
+        usage = await server.http.get("/admin/usage", params={"by": "arm"}, headers=server.admin)
+        by_arm = {total["group"]: total for total in usage.json()}
+    assert 1 <= by_arm["shadow"]["n_requests"] < 12
+    assert 0 < by_arm["shadow"]["cost_usd"] <= shadow["budget_usd"]
+    assert sum(by_arm[arm]["n_requests"] for arm in by_arm if arm != "shadow") == 12

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.conftest import Running
+from server.conftest import MODELS, Running
 
 pytestmark = pytest.mark.anyio
 
@@ -26,3 +26,12 @@ async def test_metrics_are_for_administrators_and_count_what_was_served(server: 
     assert f"workbench_requests_total{{{labels}" in text
     assert "workbench_first_token_seconds_count" in text
     assert 'workbench_breaker_open{account="",model="sim-large",provider="simulator"} 0.0' in text
+
+
+async def test_administrators_see_targets_and_providers(server: Running) -> None:
+    await server.ask()
+    targets = (await server.http.post("/admin/targets/reload", headers=server.admin)).json()
+    assert [(one["name"], one["problem"]) for one in targets] == [(name, None) for name in MODELS]
+    channels = (await server.http.get("/admin/providers", headers=server.admin)).json()
+    asked = {"provider": "simulator", "model": "sim-large", "account": "", "breaker": "closed"}
+    assert asked in channels

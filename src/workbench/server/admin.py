@@ -3,10 +3,13 @@
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from workbench.server.administrator import Administrator
+from workbench.server.gateway import Gateway
+from workbench.server.targets import Targets
+from workbench.server.usage import By
 from workbench.server.virtual_keys import VirtualKey, VirtualKeys
 
 
@@ -43,8 +46,37 @@ class KeyMade(KeyShown):
     token: str
 
 
-def admin_routes(keys: VirtualKeys, administrator: Administrator) -> APIRouter:
-    """All routes below `/admin`; each asks for an admin token first."""
+class UsageShown(BaseModel):
+    """What one group of requests was."""
+
+    group: str
+    n_requests: int
+    n_errors: int
+    cost_usd: float
+    input_tokens: int
+    output_tokens: int
+
+
+class TargetShown(BaseModel):
+    """What callers may name; `version` is that of a router, `problem` why it could not be loaded anew."""
+
+    name: str
+    candidates: list[str]
+    version: str
+    problem: str | None
+
+
+class ChannelShown(BaseModel):
+    """A model as it is reached through one account of its provider; the account is a variable's name."""
+
+    provider: str
+    model: str
+    account: str
+    breaker: str
+
+
+def admin_routes(keys: VirtualKeys, gateway: Gateway, administrator: Administrator) -> APIRouter:
+    """The routes below `/admin`, but those of experiments; each asks for an admin token first."""
     router = APIRouter(prefix="/admin", dependencies=[Depends(administrator)], tags=["admin"])
 
     @router.get("/keys")
@@ -64,7 +96,45 @@ def admin_routes(keys: VirtualKeys, administrator: Administrator) -> APIRouter:
         if not keys.revoke(key_id):
             raise HTTPException(404, "there is no such key")
 
+    @router.get("/usage")
+    def usage(
+        by: By = "key_id", since: Annotated[float, Query(ge=0, le=1e12, allow_inf_nan=False)] = 0.0
+    ) -> list[UsageShown]:
+        """What was served since a Unix time, in groups, the dearest first."""
+        return [UsageShown(**asdict(total)) for total in gateway.log.totals(by=by, since=since)]
+
+    @router.get("/targets")
+    def list_targets() -> list[TargetShown]:
+        """Every model and router that callers may name."""
+        return _targets(gateway.targets)
+
+    @router.post("/targets/reload")
+    async def reload_targets() -> list[TargetShown]:
+        """Load every router again, now; one that cannot be loaded stays as it was."""
+        await gateway.targets.reload()
+        return _targets(gateway.targets)
+
+    @router.get("/providers")
+    async def list_providers() -> list[ChannelShown]:
+        """Every model and account that was asked so far, and whether it is asked now."""
+        return [
+            ChannelShown(provider=one.provider, model=one.model, account=one.account, breaker=breaker.state)
+            for one, breaker in gateway.client.breakers.items()
+        ]
+
     return router
+
+
+def _targets(targets: Targets) -> list[TargetShown]:
+    return [
+        TargetShown(
+            name=name,
+            candidates=list(target.candidates),
+            version=target.version,
+            problem=targets.problems.get(name.removeprefix("router:")),
+        )
+        for name, target in targets.items()
+    ]
 
 
 def _shown(key: VirtualKey) -> KeyShown:

@@ -58,7 +58,7 @@ def make_app(parts: Parts) -> App:
         title="Workbench", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
     )
     administrator = Administrator(parts.admins, attempts)
-    described.include_router(admin_routes(parts.keys, administrator))
+    described.include_router(admin_routes(parts.keys, parts.gateway, administrator))
     described.include_router(experiment_routes(parts.experiments, parts.gateway.targets, administrator))
     described.include_router(operation_routes(parts.gateway, parts.metrics, administrator))
 

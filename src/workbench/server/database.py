@@ -12,6 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from workbench.errors import ConfigError, StorageError
 from workbench.storage import writable_folder
 
+Engine = sa.Engine
+"""The database, for modules that only hand it on."""
+
 metadata = sa.MetaData()
 
 admin_tokens = sa.Table(

@@ -31,6 +31,7 @@ from workbench.server.exchange import Asked, Refusal, Routed, Served
 from workbench.server.live_experiment import LiveSpec
 from workbench.server.live_experiments import LiveExperiments
 from workbench.server.outcome_log import OutcomeLog
+from workbench.server.shadow import Shadows
 from workbench.server.targets import Targets
 from workbench.server.virtual_keys import Caller, VirtualKey
 from workbench.types import Completion, Decision, Delta, Embeddings, Prompt
@@ -83,6 +84,7 @@ class Gateway:
         self.targets = targets
         self.log = log
         self._experiments = experiments
+        self.shadows = Shadows(client, targets, log)
         self._records = (log, *records)
         self._fallbacks = tuple(fallbacks)
 
@@ -102,7 +104,7 @@ class Gateway:
         decision = target.decide(asked.prompt)
         if met is not None and met.experiment is not None:
             decision = replace(decision, propensity=self._chance(met.spec, asked.prompt, decision))
-        return Routed(
+        routed = Routed(
             request_id,
             asked,
             decision,
@@ -110,6 +112,9 @@ class Gateway:
             created_s=int(time.time()),
             experiment=None if met is None else met.experiment,
         )
+        if met is not None and met.experiment is not None:
+            self.shadows.cast(caller.key, routed, met.spec)
+        return routed
 
     async def serve(self, caller: Caller, routed: Routed) -> Served:
         """The answer.

@@ -16,8 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from workbench.server.database import outcomes, problem_of
 from workbench.server.exchange import Routed, Served
-from workbench.server.usage import score
+from workbench.server.usage import By, Total, score, totals
 from workbench.server.virtual_keys import VirtualKey
+
+SHADOW = "shadow"
+"""The arm of what is asked beside the answer, and callers never see."""
 
 _FLUSH_S = 0.25
 _BATCH = 500
@@ -77,13 +80,25 @@ class OutcomeLog:
         self._waiting.append(row)
 
     def spent_usd(self, key_id: str) -> float:
-        """What the requests of a key have cost, those not written yet included."""
-        total = sa.select(sa.func.sum(outcomes.c.cost_usd)).where(outcomes.c.key_id == key_id)
+        """What a key has been charged for so far, rows not written yet included; shadows are the server's."""
+        row_is_own = (outcomes.c.key_id == key_id, outcomes.c.arm != SHADOW)
+        waiting = (row for row in self._waiting if row["key_id"] == key_id and row["arm"] != SHADOW)
+        return self._sum(*row_is_own) + sum(row["cost_usd"] or 0.0 for row in waiting)
+
+    def spent_on_usd(self, experiment: str, arm: str) -> float:
+        """What an arm of an experiment has cost so far."""
+        waiting = (row for row in self._waiting if row["experiment"] == experiment and row["arm"] == arm)
+        written = self._sum(outcomes.c.experiment == experiment, outcomes.c.arm == arm)
+        return written + sum(row["cost_usd"] or 0.0 for row in waiting)
+
+    def _sum(self, *conditions: sa.ColumnElement[bool]) -> float:
+        total = sa.select(sa.func.sum(outcomes.c.cost_usd)).where(*conditions)
         with self._engine.connect() as connection:
-            written = connection.execute(total).scalar() or 0.0
-        return float(written) + sum(
-            row["cost_usd"] or 0.0 for row in self._waiting if row["key_id"] == key_id
-        )
+            return float(connection.execute(total).scalar() or 0.0)
+
+    def totals(self, *, by: By, since: float = 0.0) -> list[Total]:
+        """What was served since a Unix time, as far as it is written, in groups."""
+        return totals(self._engine, by=by, since=since)
 
     def problem_now(self) -> str | None:
         """Why the database does not answer; None: it does."""

@@ -1,6 +1,7 @@
 """Starting and stopping: what a server opens, in which order, and what it tells the person who started it."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
@@ -16,17 +17,20 @@ from workbench.providers.simulator import Simulator
 from workbench.server.admin_tokens import AdminTokens
 from workbench.server.app import Parts, make_app
 from workbench.server.config import ProviderConfig, ServerConfig
-from workbench.server.database import open_database
+from workbench.server.database import Engine, open_database
 from workbench.server.gateway import Gateway
 from workbench.server.guard import App, Receive, Scope, Send
 from workbench.server.live_experiments import LiveExperiments
 from workbench.server.metrics import Metrics
 from workbench.server.outcome_log import OutcomeLog
 from workbench.server.targets import Load, Targets
+from workbench.server.usage import forget
 from workbench.server.virtual_keys import VirtualKeys
 from workbench.settings import Secret
 
 _BACKLOG = 2048
+_DAY_S = 86_400.0
+_FORGET_EVERY_S = 3_600.0
 
 
 @asynccontextmanager
@@ -50,11 +54,16 @@ async def opened(config: ServerConfig, *, load: Load | None = None) -> AsyncIter
         client = await stack.enter_async_context(await _client(config, targets, stack))
         await stack.enter_async_context(log)
         experiments = LiveExperiments(engine)
-        for work in (_kept_fresh(config, targets, keys), _judged(config, experiments)):
+        for work in (
+            _kept_fresh(config, targets, keys),
+            _judged(config, experiments),
+            _forgotten(config, engine),
+        ):
             stack.push_async_callback(_stopped, asyncio.create_task(work))
         metrics = Metrics()
         metrics.watch(client, log)
         gateway = Gateway(client, targets, log, experiments, records=[metrics], fallbacks=config.fallbacks)
+        stack.push_async_callback(gateway.shadows.aclose)
         yield Parts(config, gateway, keys, AdminTokens(engine), metrics, experiments)
 
 
@@ -147,6 +156,14 @@ async def _judged(config: ServerConfig, experiments: LiveExperiments) -> None:
     while True:
         await asyncio.sleep(config.judge_s)
         await asyncio.to_thread(experiments.judge)
+
+
+async def _forgotten(config: ServerConfig, engine: Engine) -> None:
+    """Delete, now and then, what is older than it may be."""
+    while config.retention_days is not None:
+        before = time.time() - config.retention_days * _DAY_S
+        await asyncio.to_thread(forget, engine, before=before)
+        await asyncio.sleep(_FORGET_EVERY_S)
 
 
 async def _stopped(task: asyncio.Task[None]) -> None:

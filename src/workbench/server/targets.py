@@ -112,6 +112,10 @@ class Targets:
             404, "model_not_found", f"there is no model {name[:100]!r} here; GET /v1/models lists them"
         )
 
+    def items(self) -> list[tuple[str, Target]]:
+        """Every name with what it stands for now."""
+        return [(name, self.find(name)) for name in self.names]
+
     @property
     def names(self) -> tuple[str, ...]:
         """All that a caller may name."""
