@@ -14,11 +14,24 @@ import pandas as pd
 import pytest
 
 from workbench import outcomes
-from workbench.errors import CheckpointError, ConfigError, DataError, RoutingError, TrackingError
+from workbench.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    InsufficientDataError,
+    RoutingError,
+    TrackingError,
+)
+from workbench.publication import add_model
 from workbench.routing.baselines import BestSingle, Fixed
+from workbench.routing.cascade import Cascade
+from workbench.routing.cascade_training import fit_cascade
+from workbench.routing.constraints import Constraints
 from workbench.routing.contest import contest
 from workbench.routing.forecast import KnownModels
+from workbench.routing.policy import Policy
 from workbench.routing.training_data import from_table
+from workbench.settings import Settings
 from workbench.stats.promotion import promotion
 from workbench.types import Prompt
 
@@ -296,3 +309,98 @@ def test_an_empty_registry_is_said_to_be_empty(
     monkeypatch.setenv("WORKBENCH_TRACKING_URI", empty)
     routers_session.list_routers()
     assert "no router is registered" in capsys.readouterr().out
+
+
+def rhymed(models: tuple[str, ...], n: int = 60) -> pd.DataFrame:
+    """sim/a adds, all others rhyme."""
+    words = ("add two numbers", "write a poem")
+    return outcomes.validate(
+        pd.DataFrame(
+            {
+                "prompt_id": f"p{i}",
+                "prompt": f"{words[i % 2]} {i}",
+                "arm": model,
+                "quality": float((i % 2 == 0) == (model == "sim/a")),
+                "cost_usd": 0.001,
+                "response": str(i) if (i % 2 == 0) == (model == "sim/a") else f"no {model}",
+            }
+            for i in range(n)
+            for model in models
+        )
+    )
+
+
+@pytest.fixture
+def taught(empty: str) -> str:
+    """A store in which the champion of `taught` is a controller of two models."""
+    train = pytest.importorskip("workbench.routing.train", reason="the extra 'torch' is not installed")
+    table = rhymed(MODELS)
+    router = train.fit_controller(from_table(table, model_ids={model: model for model in MODELS}))
+    card = tracking.ModelCard("routers", {}, {}, ["2 + 2?"])
+    tracking.register(tracking.log_router(router, card, uri=empty), "taught", uri=empty)
+    return empty
+
+
+def test_a_model_is_added_from_its_outcomes_as_the_next_version(
+    taught: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORKBENCH_TRACKING_URI", taught)
+    outcomes.write(rhymed(("new/c",), n=20), tmp_path / "new.parquet")
+    routers_session.add_model("router:taught", tmp_path / "new.parquet", "new/c")
+    printed = capsys.readouterr().out
+    assert "router:taught/2 is the router with new/c" in printed
+    assert "20 outcomes place it roughly; 32 do nearly as well" in printed
+    loaded = tracking.load_router("router:taught@challenger", uri=taught)
+    assert loaded.candidates == (*MODELS, "new/c")
+    poem, sums = Prompt("p", "write a poem 7"), Prompt("q", "add two numbers 8")
+    assert loaded.router.route(poem, ["sim/a", "new/c"]).model_id == "new/c"
+    assert loaded.router.route(sums, ["sim/a", "new/c"]).model_id == "sim/a"
+
+
+@pytest.mark.parametrize(
+    ("address", "models", "model_id", "told"),
+    [
+        ("taught", MODELS, "sim/a", "the router knows sim/a already"),
+        ("taught", MODELS, "new/c", "there is no outcome of new/c; the rows are of replay/sim/a"),
+        ("nobody", ("new/c",), "new/c", "there is no router 'nobody'"),
+    ],
+)
+def test_a_model_that_cannot_be_added_is_named(
+    taught: str, address: str, models: tuple[str, ...], model_id: str, told: str
+) -> None:
+    settings = Settings(tracking_uri=taught)
+    with pytest.raises(ConfigError, match=told):
+        add_model(address, rhymed(models), model_id, settings=settings)
+
+
+def test_too_few_outcomes_of_a_new_model_are_refused(taught: str) -> None:
+    rows = pd.concat([rhymed(MODELS), rhymed(("new/c",), n=1)])
+    with pytest.raises(InsufficientDataError, match="new/c has 1 scored outcomes; two or more place it"):
+        add_model("taught", rows, "new/c", settings=Settings(tracking_uri=taught))
+
+
+def test_only_a_controller_learns_a_model_without_being_fitted_again(uri: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"added to a learned controller; router fixed.sim/a. must be fitted"
+    ):
+        add_model("fleet", rhymed(("new/c",)), "new/c", settings=Settings(tracking_uri=uri))
+
+
+def test_a_cascade_is_registered_and_loaded_by_its_alias(empty: str) -> None:
+    cascade = fit_cascade(from_table(rhymed((*MODELS, "sim/c"))))
+    logged = tracking.log_router(cascade, tracking.ModelCard("routers", {}, {}, ["Hi"]), uri=empty)
+    assert tracking.register(logged, "cheap", uri=empty).aliases == ("champion",)
+    loaded = tracking.load_router("router:cheap@champion", uri=empty)
+    assert isinstance(loaded.router, Cascade)
+    assert loaded.candidates == ("replay/sim/a", "replay/sim/b", "replay/sim/c")
+    assert loaded.router.next(Prompt("p", "write a poem 7"), []) == cascade.next(
+        Prompt("p", "write a poem 7"), []
+    )
+
+
+def test_a_policy_keeps_its_constraints_in_the_registry(empty: str) -> None:
+    means = KnownModels(MODELS, np.array([0.5, 0.7]), np.array([1.0, 2.0]), np.array([1.0, 1.0]))
+    policy = Policy(BestSingle(means), constraints=Constraints(allowed=frozenset({"sim/a"})))
+    logged = tracking.log_router(policy, tracking.ModelCard("routers", {}, {}, ["Hi"]), uri=empty)
+    loaded = tracking.load_router(tracking.register(logged, "held", uri=empty).address, uri=empty)
+    assert loaded.router.route(Prompt("p", "Hi"), loaded.candidates).model_id == "sim/a"

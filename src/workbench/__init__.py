@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from workbench.experiment.run import run
     from workbench.experiment.spec import load_spec, load_training_spec
     from workbench.experiment.training import train
-    from workbench.publication import publish, publish_router
+    from workbench.publication import add_model, publish, publish_router
     from workbench.tracking import load_router
 
 __version__ = "0.1.0"
@@ -27,6 +27,7 @@ __version__ = "0.1.0"
 _LATE = {
     "Client": "workbench.client",
     "connect": "workbench.client",
+    "add_model": "workbench.publication",
     "analyse": "workbench.experiment.analyse",
     "load_router": "workbench.tracking",
     "load_spec": "workbench.experiment.spec",
@@ -47,6 +48,7 @@ __all__ = [
     "Prompt",
     "Usage",
     "WorkbenchError",
+    "add_model",
     "analyse",
     "connect",
     "load_router",

@@ -348,6 +348,18 @@ def routers_promote(
         raise typer.Exit(1)
 
 
+@routers_app.command("add-model")
+def routers_add_model(
+    address: Annotated[str, typer.Argument(help="a controller, such as router:fleet")],
+    table: Annotated[Path, typer.Argument(help="recorded outcomes of the model, such as outcomes.parquet")],
+    model: Annotated[str, typer.Option(help="provider/model, as the outcomes name it")],
+) -> None:
+    """Teach a router one more model from 32 outcomes or more, as its next version."""
+    from workbench import routers_session
+
+    routers_session.add_model(address, table, model)
+
+
 def main() -> None:
     """Entry point: our errors as one message and exit code 1, everything else with its traceback."""
     try:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
 import yaml
 
 from workbench import __version__, outcomes
@@ -20,8 +22,14 @@ from workbench.experiment.analysis import to_json
 from workbench.experiment.run import Run
 from workbench.experiment.spec import ArmSpec, ExperimentSpec, TrainingSpec
 from workbench.experiment.training import Training, decided
+from workbench.features import FeatureConfig
 from workbench.outcomes import digest
+from workbench.routing import new_model
+from workbench.routing.base import Router
+from workbench.routing.controller import MetaController
 from workbench.routing.leaderboard import Leaderboard
+from workbench.routing.policy import Policy
+from workbench.routing.training_data import from_table
 from workbench.settings import Settings, project_dir
 from workbench.storage import folder_inside, writable_folder, write_bytes, write_text
 
@@ -38,6 +46,15 @@ class Published:
     report: Path | None
     tracked: "TrackedRun | None"
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AddedModel:
+    """A registered version that knows `model_id`, from its outcomes on `n_prompts`."""
+
+    address: str
+    model_id: str
+    n_prompts: int
 
 
 def publish(run: Run | Training, *, settings: Settings | None = None, tell: Tell | None = None) -> Published:
@@ -130,6 +147,45 @@ def publish_router(training: Training, *, settings: Settings | None = None, tell
         tell=tell,
     )
     return tracking.register(logged, training.spec.name, uri=uri).address
+
+
+def add_model(
+    address: str, rows: pd.DataFrame, model_id: str, *, settings: Settings | None = None
+) -> AddedModel:
+    """Teach a registered controller one more model from a few of its outcomes, without fitting it again.
+
+    The new version of the router is its challenger, or its champion where it has none. `rows` are outcomes
+    of the model `model_id` (that is also the arm's name, or its provider and model), 32 or more; where they
+    have the outcomes of known models on the same prompts too, fewer of the new one's are needed.
+
+    Raises:
+        ConfigError: there is no such router, it is no controller, it knows the model, or `rows` does not.
+        InsufficientDataError: fewer than two prompts have an outcome of the model.
+        MissingExtraError: MLflow is not installed. TrackingError: the store did not take it.
+    """
+    from workbench import tracking  # an extra, and takes two seconds to import
+
+    uri = tracking.store_uri(settings or Settings())
+    known = tracking.load_router(address, uri=uri)
+    named = {model_id: model_id}
+    data = from_table(rows, model_ids=named, feature_config=_features_of(known.router))
+    router = new_model.add_model(known.router, data, model_id)
+    card = tracking.ModelCard(
+        name=known.version.name,
+        params={"added_to": known.version.address, "added_model": model_id, "outcomes_sha256": digest(rows)},
+        metrics={},
+        input_example=[prompt.text for prompt in data.prompts[:2]],
+        candidates=(*known.candidates, model_id),
+    )
+    version = tracking.register(tracking.log_router(router, card, uri=uri), known.version.name, uri=uri)
+    learned = data.quality[:, data.model_ids.index(model_id)]
+    return AddedModel(version.address, model_id, int(np.isfinite(learned).sum()))
+
+
+def _features_of(router: Router) -> FeatureConfig:
+    """How the router reads prompts; as usual where it does not say, since it is refused later."""
+    held = router.router if isinstance(router, Policy) else router
+    return held.feature_config if isinstance(held, MetaController) else FeatureConfig()
 
 
 def spec_yaml(spec: ExperimentSpec | TrainingSpec) -> str:

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
-from workbench import outcomes, terminal, tracking
+from workbench import outcomes, publication, terminal, tracking
 from workbench.experiment.wording import ABSENT
 from workbench.routing.contest import contest
 from workbench.routing.training_data import from_table
 from workbench.settings import Settings
 from workbench.stats.promotion import Promotion
+
+_FEW = 32
+"""Outcomes from which a model that is added does nearly as well as one that was fitted: see docs/research."""
 
 
 def list_routers(name: str | None = None) -> None:
@@ -29,6 +32,20 @@ def set_alias(address: str, alias: str) -> None:
     """
     version = tracking.set_alias(address, alias, uri=_uri())
     terminal.console().print(f"{version.address} is now @{alias}")
+
+
+def add_model(address: str, table: Path, model_id: str) -> None:
+    """Teach a router one more model from its outcomes in `table`, and say which version that is.
+
+    Raises:
+        ConfigError, DataError, StorageError: what is wrong with the router, the table or the model.
+    """
+    console = terminal.console()
+    added = publication.add_model(address, outcomes.read(table), model_id)
+    console.print(f"{added.address} is the router with {model_id}", soft_wrap=True)
+    if added.n_prompts < _FEW:
+        told = f"{added.n_prompts} outcomes place it roughly; {_FEW} do nearly as well as fitting again"
+        console.print(told, style="yellow", soft_wrap=True)
 
 
 def promote(name: str, *, table: Path | None, min_gain_points: float) -> bool:

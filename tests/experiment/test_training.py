@@ -11,6 +11,7 @@ from workbench.errors import ConfigError, StorageError
 from workbench.experiment.spec import TrainingSpec
 from workbench.experiment.training import Training, train
 from workbench.routing import checkpoint
+from workbench.routing.policy import Policy
 from workbench.settings import Settings
 from workbench.types import Prompt
 
@@ -104,6 +105,8 @@ async def test_a_router_gets_the_weights_that_keep_the_aim(tmp_path: Path) -> No
     assert made.point.promised.usd_per_1000 is not None
     assert made.point.promised.usd_per_1000.value == pytest.approx(550.0)
     loaded = checkpoint.load(made.checkpoint)
+    assert isinstance(loaded, Policy)
+    assert loaded.promised == made.point.promised
     ids = made.leaderboard.scored.data.model_ids
     assert loaded.route(Prompt("new", "add two numbers 8"), ids).model_id == "replay/acme/sums"
     assert loaded.route(Prompt("new", "write a poem 9"), ids).model_id == "replay/acme/poems"

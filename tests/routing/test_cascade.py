@@ -1,15 +1,20 @@
 """The cascade: what it asks, when it stops, and that a table and a conversation are treated alike."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from workbench.errors import DataError, InsufficientDataError, RoutingError
+from workbench.routing import checkpoint
 from workbench.routing.agreement_rule import fit_agreement_rules
-from workbench.routing.cascade import Answered, Ask, Cascade, Stop, from_bytes, to_bytes
+from workbench.routing.baselines import Fixed
+from workbench.routing.cascade import Answered, Ask, Cascade, Stop
 from workbench.routing.cascade_training import fit_cascade
+from workbench.routing.contest import contest
+from workbench.routing.fields import encoded
 from workbench.routing.training_data import TrainingData, from_table
 
 SKILL = {"acme/tiny": 0.72, "acme/small": 0.75, "acme/large": 0.95}
@@ -128,13 +133,37 @@ def test_an_aim_is_the_greatest_weight_that_reached_it(cascade: Cascade) -> None
     assert (aimed.expected_quality[place + 1 :] < 0.9).all()
 
 
-def test_it_survives_its_file(cascade: Cascade, data: TrainingData) -> None:
-    again = from_bytes(to_bytes(cascade))
+def test_it_survives_its_file(cascade: Cascade, data: TrainingData, tmp_path: Path) -> None:
+    checkpoint.save(cascade, tmp_path / "cascade.ckpt")
+    again = checkpoint.load(tmp_path / "cascade.ckpt")
+    assert isinstance(again, Cascade)
+    assert again.cost_weight == cascade.cost_weight
     assert np.array_equal(again.replay(data, [10.0]).cost_usd, cascade.replay(data, [10.0]).cost_usd)
 
 
 def test_the_same_seed_gives_the_same_cascade(cascade: Cascade, data: TrainingData) -> None:
-    assert to_bytes(fit_cascade(data, cost_weight=10.0)) == to_bytes(cascade)
+    (settings, arrays), (others, again) = encoded(fit_cascade(data, cost_weight=10.0)), encoded(cascade)
+    assert settings == others
+    assert all(array.tobytes() == again[name].tobytes() for name, array in arrays.items())
+
+
+def test_as_a_router_it_says_whom_it_asks_first(cascade: Cascade, data: TrainingData) -> None:
+    prompt = data.prompts[0]
+    decision = cascade.route(prompt, data.model_ids)
+    assert Ask(decision.model_id) == cascade.next(prompt, [])
+    assert {decision.model_id, *decision.fallbacks} == set(data.model_ids)
+    with pytest.raises(RoutingError, match="no candidates"):
+        cascade.route(prompt, ())
+
+
+def test_a_contest_plays_a_cascade_on_the_recorded_answers(cascade: Cascade, data: TrainingData) -> None:
+    verdict = contest(cascade, Fixed("acme/tiny"), data)
+    expected = cascade.replay(data, [cascade.cost_weight]).quality[0]
+    assert verdict.gain.value == pytest.approx(
+        (expected - data.quality[:, data.model_ids.index("acme/tiny")]).mean()
+    )
+    with pytest.raises(DataError, match="no column 'response'"):
+        contest(cascade, Fixed("acme/tiny"), replace(data, answers=None))
 
 
 def test_without_responses_or_costs_it_says_so(data: TrainingData) -> None:

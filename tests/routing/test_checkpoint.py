@@ -7,6 +7,8 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,22 @@ import numpy as np
 import pytest
 import torch
 
-from workbench.errors import CheckpointError, ConfigError, StorageError
+from workbench.catalog import Catalog, ModelSpec, Price
+from workbench.errors import CheckpointError, ConfigError, RoutingError, StorageError
 from workbench.routing import checkpoint
+from workbench.routing.aim import parse_aim
 from workbench.routing.base import Router
+from workbench.routing.cascade_training import fit_cascade
+from workbench.routing.constraints import Constraints
+from workbench.routing.decide import Predictor
 from workbench.routing.network import NetworkConfig
+from workbench.routing.operating_point import Promise
+from workbench.routing.policy import Policy
 from workbench.routing.registry import ROUTERS, fit
 from workbench.routing.train import TrainConfig
 from workbench.routing.training_data import TrainingData
-from workbench.types import Prompt
+from workbench.stats.estimate import Estimate
+from workbench.types import Decoding, Prompt, Tool
 
 QUICK = TrainConfig(n_parts=2, networks=NetworkConfig(max_epochs=2, n_hidden=4))
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -45,9 +55,37 @@ class Poison:
         return os.mkdir, (str(self.marker),)
 
 
-@pytest.fixture(scope="module", params=list(ROUTERS))
+@pytest.fixture(scope="module", params=[*ROUTERS, "cascade", "policy"])
 def router(request: pytest.FixtureRequest, data: TrainingData) -> Router:
+    if request.param == "cascade":
+        return fit_cascade(replace(data, answers=np.where(data.quality > 0.5, "yes", "no").astype(object)))
+    if request.param == "policy":
+        return held(fit("knn", data, k=7))
     return fit(request.param, data, **OPTIONS.get(request.param, {}))
+
+
+def held(router: Router) -> Policy:
+    """A policy in which everything that it can say is said."""
+    assert isinstance(router, Predictor)
+    tool = Tool("look", "Looks something up.", "{}")
+    price = Price(1.0, 2.0, "https://example.org", date(2026, 1, 1))
+    models = [
+        ModelSpec("acme", name, price, context_tokens=9_000, capabilities=frozenset({"tools"}))
+        for name in ("weak", "mid")
+    ]
+    infinite = Estimate(3.0, 2.0, float("inf"))
+    return Policy(
+        router,
+        cost_weight=2.0,
+        latency_weight=0.5,
+        constraints=Constraints(
+            Catalog(models),
+            allowed=frozenset({"acme/weak", "acme/mid"}),
+            needs=frozenset({"tools"}),
+            decoding=Decoding(max_output_tokens=64, stop=("end",), tools=(tool,)),
+        ),
+        promised=Promise(parse_aim("p95 under 3 s"), 90, "acme/mid", infinite, infinite, None, 2.0, infinite),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +120,54 @@ def test_a_loaded_router_decides_as_the_saved_one(router: Router, tmp_path: Path
     loaded = checkpoint.load(tmp_path / "router.ckpt")
     models = ["acme/strong", "acme/weak", "acme/mid"]
     assert [loaded.route(p, models) for p in PROMPTS] == [router.route(p, models) for p in PROMPTS]
+
+
+def test_a_policy_comes_back_with_its_aim_and_its_constraints(data: TrainingData, tmp_path: Path) -> None:
+    policy = held(fit("knn", data, k=7))
+    checkpoint.save(policy, tmp_path / "router.ckpt")
+    loaded = checkpoint.load(tmp_path / "router.ckpt")
+    assert isinstance(loaded, Policy)
+    assert (loaded.cost_weight, loaded.latency_weight, loaded.promised) == (2.0, 0.5, policy.promised)
+    kept, said = loaded.constraints, policy.constraints
+    assert (kept.allowed, kept.needs, kept.decoding) == (said.allowed, said.needs, said.decoding)
+    assert list(kept.catalog) == list(said.catalog)
+    with pytest.raises(RoutingError, match="acme/strong is not among the allowed models"):
+        loaded.route(PROMPTS[0], ["acme/strong"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"needs": ["telepathy"]},
+        {"cost_weight": -1.0},
+        {"latency_weight": float("nan")},
+        {"allowed": 3},
+        {"models": [{"provider": "acme"}]},
+        {"models": [{"provider": "a", "model": "b", "price": {"input_usd_per_mtok": -1.0}}]},
+        {"promised": {"aim": {"max_p95_s": -1.0}}},
+        {"decoding": None},
+    ],
+    ids=str,
+)
+def test_a_damaged_policy_is_refused_and_never_loaded_without_its_constraints(
+    data: TrainingData, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    path = tmp_path / "router.ckpt"
+    checkpoint.save(held(fit("knn", data, k=7)), path)
+    header, payload = parts(path)
+    path.write_bytes(sealed(header | {"policy": header["policy"] | change}, payload))
+    with pytest.raises(CheckpointError, match="not a router"):
+        checkpoint.load(path)
+
+
+def test_no_policy_holds_what_predicts_nothing(tmp_path: Path, data: TrainingData) -> None:
+    checkpoint.save(held(fit("knn", data, k=7)), tmp_path / "policy")
+    checkpoint.save(fit("random", data), tmp_path / "random")
+    header, payload = parts(tmp_path / "random")
+    header["policy"] = parts(tmp_path / "policy")[0]["policy"]
+    (tmp_path / "random").write_bytes(sealed(header, payload))
+    with pytest.raises(CheckpointError, match="not a router"):
+        checkpoint.load(tmp_path / "random")
 
 
 def test_saving_again_gives_the_same_router(router: Router, tmp_path: Path) -> None:
@@ -261,7 +347,7 @@ routers = [checkpoint.load(path.parent / name) for name in ("old", "new")]
 started_s = time.monotonic()
 checkpoint.save(routers[0], path)
 save_s = time.monotonic() - started_s
-for _ in range(30):
+for _ in range(50):
     child = os.fork()
     while child == 0:
         for router in routers:
@@ -282,5 +368,5 @@ def test_a_kill_during_save_leaves_the_old_or_the_new(data: TrainingData, tmp_pa
     done = subprocess.run(command, capture_output=True, text=True, env=one_thread, check=False)
     assert done.returncode == 0, done.stderr
     found = done.stdout.split()
-    assert len(found) == 30
+    assert len(found) == 50
     assert set(found) == {"knn-3", "knn-4"}

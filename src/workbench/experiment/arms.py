@@ -19,6 +19,7 @@ from workbench.routing import checkpoint
 from workbench.routing.ballots import ballots_of
 from workbench.routing.base import Router
 from workbench.routing.baselines import Fixed
+from workbench.routing.cascade import Cascade
 from workbench.routing.cascade_training import fit_cascade
 from workbench.routing.decide import Predictor
 from workbench.routing.ensemble import Ensemble, Vote, fit_majority, fit_weighted_vote
@@ -185,6 +186,10 @@ def _routed(arm: ArmSpec, spec: ExperimentSpec, settings: Settings) -> tuple[Arm
     if written.checkpoint is not None:
         path = spec.folder / written.checkpoint
         loaded = checkpoint.load(path)
+        if isinstance(loaded, Cascade):
+            raise ConfigError(
+                f"arm {arm.name!r}: {path} is a cascade, which asks several models a prompt; an arm asks one"
+            )
         if not isinstance(loaded, Predictor):
             raise ConfigError(f"arm {arm.name!r}: the router in {path} knows no models to choose from")
         content = read_bytes(path, purpose="saved router")

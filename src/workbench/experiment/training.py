@@ -24,7 +24,7 @@ from workbench.routing.leaderboard import Leaderboard
 from workbench.routing.limits import Happened
 from workbench.routing.operating_point import OperatingPoint, operating_point
 from workbench.routing.out_of_fold import Contender
-from workbench.routing.policy import with_weights
+from workbench.routing.policy import at_point
 from workbench.routing.training_data import from_table
 from workbench.settings import Settings
 from workbench.storage import folder_inside, writable_folder, write_text
@@ -76,7 +76,7 @@ async def train(
     point = None
     if spec.aim is not None:
         point = _aimed(board, spec.kind, spec.aim)
-        router = with_weights(router, point)
+        router = at_point(router, point)
         notes = (
             *notes,
             f"for the aim '{spec.aim}' the router has cost_weight {point.cost_weight:.4g} and "

@@ -8,8 +8,6 @@ group whose members weigh most. `agreement` has the arithmetic, `cascade_trainin
 Dimensions: N prompts, M models, K asked of them, W weights, D difficulties.
 """
 
-import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -28,11 +26,12 @@ from workbench.routing.cascade_replay import (
     recorded,
     survey,
 )
-from workbench.routing.fields import decoded, encoded, require
+from workbench.routing.decide import distinct
+from workbench.routing.fields import require
 from workbench.routing.forecast import Floats, KnownModels
 from workbench.routing.neighbours import KNN
 from workbench.routing.training_data import TrainingData
-from workbench.types import Prompt
+from workbench.types import Decision, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +109,17 @@ class Cascade:
     def name(self) -> str:
         """`cascade`."""
         return "cascade"
+
+    def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
+        """Whom to ask first; what follows hangs on the answer, and only `next` says it.
+
+        Raises:
+            RoutingError: there are no candidates, or the cascade knows none of them.
+        """
+        names = distinct(candidates, self.name)
+        step = self.next(prompt, (), candidates=names)  # it asks, as nobody has been asked
+        first = step.model_id if isinstance(step, Ask) else names[0]
+        return Decision(first, self.name, tuple(name for name in names if name != first))
 
     def next(
         self, prompt: Prompt, asked: Sequence[Answered], *, candidates: Sequence[str] | None = None
@@ -210,23 +220,3 @@ class Cascade:
             concord=self.concord,
             cost_ratio=self.cost_ratio,
         )
-
-
-def to_bytes(cascade: Cascade) -> bytes:
-    """A line of JSON, and NumPy's npz."""
-    settings, arrays = encoded(cascade)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    return json.dumps(settings).encode() + b"\n" + buffer.getvalue()
-
-
-def from_bytes(content: bytes) -> Cascade:
-    """What `to_bytes` wrote; never unpickles.
-
-    Raises:
-        ValueError, TypeError, KeyError, zipfile.BadZipFile: it is damaged, or its parts do not fit together.
-    """
-    line, _, payload = content.partition(b"\n")
-    with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    return decoded(Cascade, json.loads(line), arrays)

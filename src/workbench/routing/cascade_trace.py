@@ -6,8 +6,6 @@ learned but which three models they are, for each cost weight, on the training f
 Dimensions: N prompts, M models, P pairs of them, W cost weights.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -18,43 +16,13 @@ from workbench.routing.agreement import NOBODY
 from workbench.routing.cascade_replay import answer_codes
 from workbench.routing.cascade_training import fit_cascade
 from workbench.routing.cost_curve import cost_weights
+from workbench.routing.fold_trace import Alone, FoldTrace, traced
 from workbench.routing.folds import Folded, Integers, Scored
 from workbench.routing.forecast import Floats
-from workbench.routing.honest import Chosen
 from workbench.routing.scorecard import Trace
 from workbench.routing.training_data import TrainingData
 
 _STEP = 5
-
-
-@dataclass(frozen=True, slots=True)
-class _FoldTrace:
-    """Quality and cost of the prompts of a fold, both [W, n] and, at the point chosen beforehand, [n].
-
-    Where no point is chosen, the best single model's.
-    """
-
-    quality: Floats
-    cost_usd: Floats
-    chosen_quality: Floats
-    chosen_cost_usd: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class _Alone:
-    """The best single model of the training prompts; a chosen point has `least` quality for less cost."""
-
-    model: int
-    least: float
-    cost_usd: float
-
-    def did(self, asked: TrainingData) -> tuple[Floats, Floats]:
-        """[n] quality and [n] cost."""
-        return asked.quality[:, self.model], asked.cost_usd[:, self.model]
-
-
-_Trial = Callable[[TrainingData, TrainingData, _Alone], _FoldTrace]
-"""From training data, scored data, and what a point that is chosen beforehand must be better than."""
 
 
 def learned_cascade(divided: Folded, scored: Scored, rows: Integers, *, margin: float, seed: int) -> Trace:
@@ -64,16 +32,16 @@ def learned_cascade(divided: Folded, scored: Scored, rows: Integers, *, margin: 
         DataError, InsufficientDataError: the table has no responses or costs.
     """
 
-    def trial(training: TrainingData, asked: TrainingData, alone: _Alone) -> _FoldTrace:
+    def trial(training: TrainingData, asked: TrainingData, alone: Alone) -> FoldTrace:
         policy = fit_cascade(training, seed=seed)
         found = policy.replay(asked, [0.0, *policy.opening_weights])
         is_better = (policy.expected_quality >= alone.least) & (policy.expected_cost_usd < alone.cost_usd)
         if not is_better.any():
-            return _FoldTrace(found.quality, found.cost_usd, *alone.did(asked))
+            return FoldTrace(found.quality, found.cost_usd, *alone.did(asked))
         place = 1 + int(np.argmin(np.where(is_better, policy.expected_cost_usd, np.inf)))
-        return _FoldTrace(found.quality, found.cost_usd, found.quality[place], found.cost_usd[place])
+        return FoldTrace(found.quality, found.cost_usd, found.quality[place], found.cost_usd[place])
 
-    return _traced("cascade", trial, divided, scored, rows, margin=margin)
+    return traced("cascade", trial, divided, scored, rows, margin=margin)
 
 
 def agreement_rule(divided: Folded, scored: Scored, rows: Integers, *, margin: float) -> Trace:
@@ -84,7 +52,7 @@ def agreement_rule(divided: Folded, scored: Scored, rows: Integers, *, margin: f
     """
     weights = cost_weights(divided.data.cost_usd[np.isfinite(divided.data.cost_usd).all(axis=1)])[::_STEP]
 
-    def trial(training: TrainingData, asked: TrainingData, alone: _Alone) -> _FoldTrace:
+    def trial(training: TrainingData, asked: TrainingData, alone: Alone) -> FoldTrace:
         is_complete = np.isfinite(training.quality).all(axis=1) & np.isfinite(training.cost_usd).all(axis=1)
         learned = _Rules.of(training.rows(np.flatnonzero(is_complete)))
         means = learned.means()
@@ -92,50 +60,9 @@ def agreement_rule(divided: Folded, scored: Scored, rows: Integers, *, margin: f
         did = [told.did(_best(means, weight)) for weight in weights]
         chosen = _cheapest_reaching(means, alone)
         at_chosen = alone.did(asked) if chosen is None else told.did(chosen)
-        return _FoldTrace(np.stack([q for q, _ in did]), np.stack([c for _, c in did]), *at_chosen)
+        return FoldTrace(np.stack([q for q, _ in did]), np.stack([c for _, c in did]), *at_chosen)
 
-    return _traced("agreement_rule", trial, divided, scored, rows, margin=margin)
-
-
-def _traced(
-    name: str, trial: _Trial, divided: Folded, scored: Scored, rows: Integers, *, margin: float
-) -> Trace:
-    cost_usd = scored.data.cost_usd if scored.cost_usd is None else scored.cost_usd
-    parts: list[_FoldTrace] = []
-    alone: list[Integers] = []
-    held_out_folds = np.unique(scored.fold)
-    started_s = time.perf_counter()
-    for held_out in held_out_folds:
-        training = divided.data.rows(divided.training(held_out))
-        single = int(np.nanargmax(training.models.quality))
-        asked = divided.data.rows(rows[scored.fold == held_out])
-        known = training.models
-        least, spent = float(known.quality[single]) - margin, float(known.cost_usd[single])
-        parts.append(trial(training, asked, _Alone(single, least, spent)))
-        alone.append(np.full(len(asked.prompts), single))
-    in_order = np.argsort(
-        np.concatenate([np.flatnonzero(scored.fold == held_out) for held_out in held_out_folds])
-    )
-    whole = _FoldTrace(
-        *(
-            np.nan_to_num(np.concatenate([getattr(part, field) for part in parts], axis=-1)[..., in_order])
-            for field in _FoldTrace.__slots__
-        )
-    )
-    single_choice = np.concatenate(alone)[in_order]
-    return Trace(
-        name=name,
-        quality=whole.quality[0],
-        cost_usd=whole.cost_usd[0],
-        points=tuple(zip(whole.quality, whole.cost_usd, strict=True)),
-        chosen=Chosen(
-            quality=whole.chosen_quality,
-            cost_usd=whole.chosen_cost_usd,
-            single_quality=scored.did(scored.data.quality, single_choice),
-            single_cost_usd=scored.did(cost_usd, single_choice),
-        ),
-        fit_s=(time.perf_counter() - started_s) / len(held_out_folds),
-    )
+    return traced("agreement_rule", trial, divided, scored, rows, margin=margin)
 
 
 Triple = tuple[int, int]
@@ -188,7 +115,7 @@ def _best(means: tuple[Floats, Floats], cost_weight: float) -> Triple:
     return _at(int(np.argmax(quality - cost_weight * cost)), quality.shape[1])
 
 
-def _cheapest_reaching(means: tuple[Floats, Floats], alone: _Alone) -> Triple | None:
+def _cheapest_reaching(means: tuple[Floats, Floats], alone: Alone) -> Triple | None:
     """The cheapest rule that is as good as asked for, and cheaper than one model alone; None: none is."""
     quality, cost = means
     is_better = (quality >= alone.least) & (cost < alone.cost_usd)

@@ -2,9 +2,9 @@
 
     workbench-router\\n  sha256 of the rest, in hex\\n  header, one line of JSON\\n  payload
 
-The header holds the schema, the kind, the version of the features and the router's settings. The payload
-is NumPy's npz (`allow_pickle=False`), or a torch state dict (`weights_only=True`) for the controller. The
-checksum finds damage; it does not prove who wrote the file, so nothing in it is trusted for that.
+The header holds the schema, the kind, the version of the features, the router's settings, and of a policy
+also what it holds its router to. The payload is NumPy's npz (`allow_pickle=False`). The checksum finds
+damage; it does not prove who wrote the file, so nothing in it is trusted for that.
 """
 
 import hashlib
@@ -21,8 +21,10 @@ import numpy as np
 
 from workbench.errors import CheckpointError, ConfigError
 from workbench.features import FEATURES_VERSION
+from workbench.routing import policy_file
 from workbench.routing.base import Router
 from workbench.routing.baselines import BestSingle, Cheapest, Fixed, NoInformation, Random
+from workbench.routing.cascade import Cascade
 from workbench.routing.clusters import Clusters
 from workbench.routing.controller import MetaController
 from workbench.routing.factorisation import MatrixFactorisation
@@ -31,9 +33,11 @@ from workbench.routing.label_oracle import LabelOracle
 from workbench.routing.linear import TfidfLogistic
 from workbench.routing.neighbours import KNN
 from workbench.routing.perceptron import MLP
+from workbench.routing.policy import Policy
 from workbench.storage import read_bytes, write_atomically
 
-SCHEMA = 3
+SCHEMA = 4
+_POLICY = "policy"
 _MAGIC = b"workbench-router"
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, EOFError, OSError)
 _UNREADABLE = (*_DAMAGE, pickle.UnpicklingError, zipfile.BadZipFile, RecursionError, MemoryError)
@@ -51,15 +55,20 @@ class Codec:
 def save(router: Router, path: Path) -> None:
     """Write a fitted router to `path`; after a kill at any moment the old file or the new one is there.
 
+    A policy is written whole: its router, weights, constraints with the catalog they look at, and promise.
+
     Raises:
-        ConfigError: it is not one of the routers of `registry.ROUTERS`.
+        ConfigError: it is not one of the routers of `registry.ROUTERS`, a cascade, or a policy of one.
         StorageError: the file cannot be written; what was there is intact.
     """
+    held = policy_file.written(router) if isinstance(router, Policy) else None
+    router = router.router if isinstance(router, Policy) else router
     kind = next((kind for kind, codec in CODECS.items() if codec.router == type(router).__name__), None)
     if kind is None:
         raise ConfigError(f"a {type(router).__name__} cannot be saved; these can: {', '.join(CODECS)}")
     settings, payload = CODECS[kind].encode(router)
     header = {"schema": SCHEMA, "kind": kind, "features": FEATURES_VERSION, "settings": settings}
+    header |= {} if held is None else {_POLICY: held}
     body = json.dumps(header).encode() + b"\n" + payload
     digest = hashlib.sha256(body).hexdigest().encode()
     write_atomically(path, lambda file: file.writelines([_MAGIC, b"\n", digest, b"\n", body]))
@@ -70,14 +79,14 @@ def load(path: Path) -> Router:
 
     Raises:
         CheckpointError: the file is damaged, foreign, or of another version; names it and its SHA-256.
-        MissingExtraError: it is a controller, and torch is not installed.
         StorageError: there is no such file.
     """
     content = read_bytes(path, purpose="saved router")
     header, payload = _opened(content, path)
     _check_versions(header, content, path)
     try:
-        return CODECS[header["kind"]].decode(header["settings"], payload)
+        router = CODECS[header["kind"]].decode(header["settings"], payload)
+        return policy_file.read(header[_POLICY], router) if _POLICY in header else router
     except _UNREADABLE as exc:
         raise _refused(content, path, f"its content is not a router's ({type(exc).__name__})") from exc
 
@@ -159,4 +168,5 @@ CODECS: Mapping[str, Codec] = {
     "mlp": _plain(MLP),
     "matrix_factorisation": _plain(MatrixFactorisation),
     "controller": _plain(MetaController),
+    "cascade": _plain(Cascade),
 }

@@ -6,6 +6,7 @@ import numpy as np
 
 from workbench.errors import DataError
 from workbench.routing.base import Router
+from workbench.routing.cascade import Cascade
 from workbench.routing.forecast import Floats
 from workbench.routing.training_data import TrainingData
 from workbench.stats.promotion import Promotion, promotion
@@ -21,7 +22,8 @@ def contest(
 ) -> Promotion:
     """The verdict on `challenger`, from what the model that each router chooses had made of each prompt.
 
-    Prompts of one group count as one. Neither router may have been fitted on these prompts.
+    A cascade is played on the recorded answers. Prompts of one group count as one. Neither router may have
+    been fitted on these prompts.
 
     Args:
         data: every model that is chosen has a quality on every prompt it is chosen for.
@@ -29,7 +31,8 @@ def contest(
             `data` does not have is left out.
         min_gain: what the challenger must gain in quality; negative: what it may lose.
     Raises:
-        DataError: none of the candidates is in `data`, or a chosen model has no quality on a prompt.
+        DataError: none of the candidates is in `data`, or a chosen model has no quality on a prompt; for a
+            cascade, the table has no responses or other models.
     """
     named = candidates or (data.model_ids, data.model_ids)
     gains = _quality(challenger, data, named[0]) - _quality(champion, data, named[1])
@@ -40,6 +43,8 @@ def contest(
 
 def _quality(router: Router, data: TrainingData, candidates: Sequence[str]) -> Floats:
     """[N] the quality of what the router chooses."""
+    if isinstance(router, Cascade):
+        return _played(router, data)
     column = {model_id: i for i, model_id in enumerate(data.model_ids)}
     known = [model_id for model_id in candidates if model_id in column]
     if not known:
@@ -53,5 +58,17 @@ def _quality(router: Router, data: TrainingData, candidates: Sequence[str]) -> F
         raise DataError(
             f"router {router.name} chooses {data.model_ids[chosen[row]]} for prompt "
             f"{data.prompts[row].prompt_id!r}, which has no quality in the table; leave such prompts out"
+        )
+    return quality
+
+
+def _played(cascade: Cascade, data: TrainingData) -> Floats:
+    """[N] the quality of the answers that it gives."""
+    quality: Floats = cascade.replay(data, [cascade.cost_weight]).quality[0]
+    if np.isnan(quality).any():
+        row = int(np.argmax(np.isnan(quality)))
+        raise DataError(
+            f"the cascade finds no answer to prompt {data.prompts[row].prompt_id!r} in the table; "
+            "leave such prompts out"
         )
     return quality

@@ -13,6 +13,7 @@ import pandas as pd
 from workbench.errors import DataError, RoutingError
 from workbench.features import FeatureConfig
 from workbench.routing.cascade_trace import agreement_rule, learned_cascade
+from workbench.routing.ensemble_trace import ensembles
 from workbench.routing.folds import Folded, Integers, Scored, folded, scored
 from workbench.routing.forecast import with_mean_costs
 from workbench.routing.leaderboard import Leaderboard
@@ -24,7 +25,7 @@ from workbench.routing.trials import Trial, all_tried
 
 ORACLE = "oracle"
 CASCADE = "cascade"
-"""Stands for the learned cascade and for the untrained rule of two that agree."""
+"""Stands for all that look at answers: the cascade, the untrained rule of two that agree, the ensembles."""
 FITTED = "no_information_fitted"
 """The no-information router without hindsight: each model's means are those of the training folds."""
 
@@ -125,7 +126,7 @@ def evaluate(
             predictions.append(told.said)
             measured.append(card.measured(told.said, told.inside))
     if len(plain) < len(contenders):
-        on_progress("cascades")
+        on_progress("cascades and ensembles")
         try:
             measured += _cascades(card, divided, rows, margin=margin or 0.0, seed=seed)
         except (DataError, RoutingError) as exc:
@@ -138,7 +139,7 @@ def evaluate(
 def _cascades(
     card: Scorecard, divided: Folded, rows: Integers, *, margin: float, seed: int
 ) -> list[Measured]:
-    """Lines of the learned cascade and of the untrained rule.
+    """Lines of the learned cascade, of the untrained rule, and of the ensembles.
 
     Raises:
         DataError: the table has no responses or costs, or not every model answered each scored prompt.
@@ -146,10 +147,13 @@ def _cascades(
     is_priced = bool(np.isfinite(card.scored.data.cost_usd).all())
     if divided.data.answers is None or not is_priced or not card.scored.is_complete:
         raise DataError("a cascade needs the response and the cost of every model on the scored prompts")
-    learned = learned_cascade(divided, card.scored, rows, margin=margin, seed=seed)
-    return [
-        card.traced(trace) for trace in (learned, agreement_rule(divided, card.scored, rows, margin=margin))
-    ]
+    folds = divided, card.scored, rows
+    traces = (
+        learned_cascade(*folds, margin=margin, seed=seed),
+        agreement_rule(*folds, margin=margin),
+        *ensembles(*folds, margin=margin, seed=seed),
+    )
+    return [card.traced(trace) for trace in traces]
 
 
 def _oracle(found: Scored) -> OutOfFold:

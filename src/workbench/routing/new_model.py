@@ -12,10 +12,13 @@ from dataclasses import fields, replace
 import numpy as np
 
 from workbench.errors import ConfigError, InsufficientDataError
+from workbench.routing.base import Router
 from workbench.routing.controller import MetaController
+from workbench.routing.decide import check_weights
 from workbench.routing.familiarity import Guard
 from workbench.routing.forecast import Floats, KnownModels
 from workbench.routing.model_space import ModelSpace
+from workbench.routing.policy import Policy
 from workbench.routing.spend import LogLinear, Spend, fit_spend
 from workbench.routing.training_data import TrainingData
 
@@ -27,17 +30,35 @@ _MEAN_SD = 0.25
 """How far the mean of a model is from another's, where one model alone is known."""
 
 
-def add_model(router: MetaController, data: TrainingData, model_id: str) -> MetaController:
+def add_model(router: Router, data: TrainingData, model_id: str) -> MetaController | Policy:
     """The router with one candidate more; what it forecasts of the others stays as it was.
+
+    Of a policy it is the router that learns; its weights and constraints stay, and its promise, which was
+    made without the model, is taken back.
 
     `data` has outcomes of `model_id` on prompts of any origin: 32 place its mean, some hundred its loadings.
     Where it has the known models' outcomes on the same prompts too, these say better than the words do what
     kind of prompts they are. A price or pace of which nothing was recorded stays unknown (NaN).
 
     Raises:
-        ConfigError: the router knows the model, `data` does not, or its features are of another kind.
+        ConfigError: the router is no learned controller, it knows the model, `data` does not or has features
+            of another kind, or the router weighs a cost or latency that was not recorded of the model.
         InsufficientDataError: fewer than two prompts have an outcome of the model.
     """
+    if isinstance(router, Policy):
+        learned = _added(router.router, data, model_id)
+        check_weights(learned.models, cost_weight=router.cost_weight, latency_weight=router.latency_weight)
+        return replace(router, router=learned, promised=None)
+    learned = _added(router, data, model_id)
+    check_weights(learned.models, cost_weight=learned.cost_weight, latency_weight=learned.latency_weight)
+    return learned
+
+
+def _added(router: Router, data: TrainingData, model_id: str) -> MetaController:
+    if not isinstance(router, MetaController):
+        raise ConfigError(
+            f"a model is added to a learned controller; router {router.name} must be fitted again with it"
+        )
     rows = _rows_of(router, data, model_id)
     column = rows.model_ids.index(model_id)
     known, dense = router.heads.inputs(rows.features)

@@ -1,7 +1,7 @@
 """A router held to an aim and to constraints: of the candidates that may be asked, the best by the aim."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -54,16 +54,15 @@ class Policy:
         return decide(self, prompt, self.constraints.possible(prompt, names, now))
 
 
-def with_weights(router: Router, point: OperatingPoint) -> Router:
-    """The same router with the weights of `point`, which is what a checkpoint can keep of a policy.
+def at_point(router: Router, point: OperatingPoint) -> Policy:
+    """The router with the weights of `point`, and its promise.
 
     Raises:
-        ConfigError: the router has no weights.
+        ConfigError: the router makes no predictions that weights could be applied to.
     """
-    if not (isinstance(router, Predictor) and is_dataclass(router) and not isinstance(router, type)):
+    if not isinstance(router, Predictor):
         raise ConfigError(f"router {router.name} makes no predictions that could be weighed for an aim")
-    weighed: Router = replace(router, cost_weight=point.cost_weight, latency_weight=point.latency_weight)
-    return weighed
+    return Policy(router, point.cost_weight, point.latency_weight, promised=point.promised)
 
 
 def policy_for(

@@ -11,6 +11,7 @@ from workbench.errors import ConfigError, WorkbenchError
 from workbench.routing import checkpoint
 from workbench.routing.base import Router
 from workbench.routing.baselines import Fixed
+from workbench.routing.cascade import Cascade
 from workbench.routing.decide import Predictor
 from workbench.routing.randomised import choice_probabilities
 from workbench.server.exchange import Refusal
@@ -133,7 +134,13 @@ class Targets:
             router = checkpoint.load(self._folder / address)
             known = router.models.model_ids if isinstance(router, Predictor) else ()
             candidates = tuple(known) or tuple(self._models)
-            return Target(router, candidates, version=address)
+            return _asking_one(Target(router, candidates, version=address), address)
         if self._load_registered is None:
             raise ConfigError(f"{address!r}: registered routers need MLflow; name a .ckpt file, or set it up")
-        return self._load_registered(address)
+        return _asking_one(self._load_registered(address), address)
+
+
+def _asking_one(target: Target, address: str) -> Target:
+    if isinstance(target.router, Cascade):
+        raise ConfigError(f"{address!r} is a cascade, which asks several models a prompt; name a router")
+    return target

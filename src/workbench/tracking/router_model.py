@@ -23,6 +23,7 @@ from workbench.errors import ConfigError, DataError
 from workbench.redaction import refuse_secrets
 from workbench.routing import checkpoint
 from workbench.routing.base import Router
+from workbench.routing.cascade import Cascade
 from workbench.routing.decide import Predictor
 from workbench.storage import read_bytes, write_bytes, write_text
 from workbench.tracking.record import checked_params, finite
@@ -231,6 +232,6 @@ def _save(router: Router | Path, folder: Path, card: ModelCard) -> Path:
 
 
 def _known_models(router: Router) -> list[str]:
-    if not isinstance(router, Predictor):
+    if not isinstance(router, Predictor | Cascade):
         raise ConfigError(f"router {router.name} knows no models of its own; name its candidates")
     return list(router.models.model_ids)
