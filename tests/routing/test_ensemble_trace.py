@@ -1,6 +1,5 @@
 """Ensembles on folds: three cheap models that are never wrong together, and a dear one."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -84,13 +83,3 @@ def test_without_responses_there_is_nothing_to_vote_on() -> None:
     found, rows = scored(divided)
     with pytest.raises(DataError, match="no column 'response'"):
         next(ensembles(divided, found, rows, margin=0.0, seed=0))
-
-
-def test_a_model_of_which_no_cost_is_known_in_training_is_no_member() -> None:
-    table = recorded()
-    is_dear = table["arm"] == "dear"
-    table.loc[is_dear & (table["prompt_id"] != "p0"), "cost_usd"] = np.nan
-    divided = folded(table, 3)
-    found, rows = scored(divided)
-    for trace in ensembles(divided, found, rows, margin=0.0, seed=0):
-        assert np.isfinite(trace.quality).all()

@@ -37,6 +37,7 @@ def ensembles(
 
     Raises:
         DataError: the table has no responses.
+        ConfigError: it has no costs of a model.
     """
     for name, fit, rule in (
         ("majority_vote", fit_majority, _itself),
@@ -61,14 +62,12 @@ def ensembles(
 
 
 def _chosen(vote: Vote, training: TrainingData, ballots: Ballots, alone: Alone, *, seed: int) -> list[Vote]:
-    """[W] the members that are best within each limit, of the models whose cost is known."""
+    """[W] the members that are best within each limit."""
     some = np.random.default_rng(seed).permutation(len(training.prompts))[:_MOST_COUNTED]
     data, counted = training.rows(some), ballots.rows(some)
-    known = {name: float(usd) for name, usd in zip(data.model_ids, data.models.cost_usd, strict=True)}
-    priced = vote.among([name for name, usd in known.items() if math.isfinite(usd)])
-    cheapest = min(known[name] for name in priced.model_ids)
+    cheapest = float(data.models.cost_usd.min())
     limits = [Selection(most_usd=max(share * alone.cost_usd, cheapest)) for share in SHARES]
-    return [choose_members(priced, data, counted, selection=limit) for limit in limits]
+    return [choose_members(vote, data, counted, selection=limit) for limit in limits]
 
 
 def _did(
