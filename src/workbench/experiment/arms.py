@@ -188,7 +188,7 @@ def _routed(arm: ArmSpec, spec: ExperimentSpec, settings: Settings) -> tuple[Arm
         loaded = checkpoint.load(path)
         if isinstance(loaded, Cascade):
             raise ConfigError(
-                f"arm {arm.name!r}: {path} is a cascade, which asks several models a prompt; an arm asks one"
+                f"arm {arm.name!r}: {path} is a cascade, and no router; state it as the arm's `cascade`"
             )
         if not isinstance(loaded, Predictor):
             raise ConfigError(f"arm {arm.name!r}: the router in {path} knows no models to choose from")
