@@ -203,7 +203,7 @@ async def test_how_a_run_stops_cannot_be_changed_on_the_way(write, settings, cha
 
 
 def test_a_scorer_that_scores_at_the_end_leaves_nothing_to_look_at(write, settings) -> None:
-    text = SPEC.replace("scorer: recorded", "scorer: human")
+    text = SPEC.replace("scorer: recorded", "scorer: {kind: human, labels: labels.csv}")
     with pytest.raises(ConfigError, match="'human' scores when the run has ended"):
         make_plan(load_spec(write(text)), settings)
 
