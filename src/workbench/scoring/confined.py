@@ -74,6 +74,8 @@ def confine(job: dict[str, Any], folder: str) -> list[str]:
             guards.append("files")
         if refuse_calls(libc):
             guards.append("system calls")
+            return guards
+    refuse_processes()
     return guards
 
 
@@ -88,12 +90,18 @@ def limit(job: dict[str, Any]) -> None:
         resource.RLIMIT_FSIZE: N_FILE_BYTES,
         resource.RLIMIT_NOFILE: N_FILES,
         resource.RLIMIT_CORE: 0,
-        getattr(resource, "RLIMIT_NPROC", None): 0,
     }
     for kind, value in limits.items():
-        if kind is not None:
-            with contextlib.suppress(ValueError, OSError):  # macOS refuses some
-                resource.setrlimit(kind, (value, value))
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses some
+            resource.setrlimit(kind, (value, value))
+
+
+def refuse_processes() -> None:
+    """Where calls are not filtered: no new process, and with it no thread."""
+    import resource
+
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
 def withhold_files(libc: ctypes.CDLL, folder: str) -> bool:
