@@ -24,7 +24,8 @@ from workbench.routing.forecast import Floats
 from workbench.routing.linear import TfidfLogistic, fit_tfidf_lr
 from workbench.routing.membership import Replayed, Selection, choose_members, replay
 from workbench.routing.ranker import fit_best_of, predicted_out_of_part
-from workbench.routing.training_data import TrainingData, from_table
+from workbench.routing.training_data import TrainingData
+from workbench.routing.training_table import from_table
 from workbench.scoring.text import plain
 from workbench.stats.bootstrap import bootstrap_mean, bootstrap_ratio
 

@@ -26,7 +26,8 @@ from workbench.routing.forecast import Floats, Forecast
 from workbench.routing.metrics import brier
 from workbench.routing.new_model import add_model
 from workbench.routing.train import fit_controller
-from workbench.routing.training_data import TrainingData, column_means, from_table
+from workbench.routing.training_data import TrainingData, column_means
+from workbench.routing.training_table import from_table
 
 _SIZES = (32, 128, 512)
 _N_DRAWS = 3

@@ -36,7 +36,8 @@ from workbench.routing.off_policy import target_probabilities
 from workbench.routing.online import Bandit, Learning
 from workbench.routing.registry import fit
 from workbench.routing.served_log import ServedLog, served_log
-from workbench.routing.training_data import TrainingData, from_table
+from workbench.routing.training_data import TrainingData
+from workbench.routing.training_table import from_table
 from workbench.stats.off_policy import doubly_robust, snips
 from workbench.types import Decision, Prompt
 

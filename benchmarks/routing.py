@@ -28,7 +28,8 @@ from workbench.routing.metrics import apgr, apgr_resampled, calibration_error
 from workbench.routing.out_of_fold import Contender
 from workbench.routing.resamples import estimate, resamples
 from workbench.routing.train import TrainConfig, fit_controller
-from workbench.routing.training_data import TrainingData, from_table
+from workbench.routing.training_data import TrainingData
+from workbench.routing.training_table import from_table
 from workbench.stats.estimate import Estimate
 from workbench.types import Prompt
 

@@ -30,7 +30,7 @@ from workbench.routing.constraints import Constraints
 from workbench.routing.contest import contest
 from workbench.routing.forecast import KnownModels
 from workbench.routing.policy import Policy
-from workbench.routing.training_data import from_table
+from workbench.routing.training_table import from_table
 from workbench.settings import Settings
 from workbench.stats.promotion import promotion
 from workbench.types import Prompt

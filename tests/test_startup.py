@@ -12,6 +12,10 @@ LATE = {
         "numpy", "pandas", "keyring", "cryptography", "redis", "dotenv", "yaml",
     ),
     "workbench.cli": ("httpx", "numpy", "pandas", "pydantic"),
+    "workbench.server.server": (
+        "pandas", "pyarrow", "sklearn", "torch", "mlflow", "matplotlib", "alembic",
+        "scipy.stats", "scipy.optimize", "scipy.linalg",
+    ),
 }  # fmt: skip
 
 

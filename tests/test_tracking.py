@@ -23,7 +23,7 @@ from workbench.experiment.analysis import Analysis, ArmSummary, Comparison
 from workbench.routing import checkpoint
 from workbench.routing.baselines import Fixed
 from workbench.routing.registry import fit
-from workbench.routing.training_data import from_table
+from workbench.routing.training_table import from_table
 from workbench.settings import Settings
 from workbench.stats.estimate import Estimate
 from workbench.types import Prompt

@@ -29,7 +29,7 @@ from workbench.routing.base import Router
 from workbench.routing.controller import MetaController
 from workbench.routing.leaderboard import Leaderboard
 from workbench.routing.policy import Policy
-from workbench.routing.training_data import from_table
+from workbench.routing.training_table import from_table
 from workbench.settings import Settings, project_dir
 from workbench.storage import folder_inside, writable_folder, write_bytes, write_text
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from workbench import outcomes, publication, terminal, tracking
 from workbench.experiment.wording import ABSENT
 from workbench.routing.contest import contest
-from workbench.routing.training_data import from_table
+from workbench.routing.training_table import from_table
 from workbench.settings import Settings
 from workbench.stats.promotion import Promotion
 

@@ -9,7 +9,7 @@ from workbench.client.cascading import cascade
 from workbench.errors import AllProvidersFailedError
 from workbench.routing.cascade import Cascade
 from workbench.routing.cascade_training import fit_cascade
-from workbench.routing.training_data import from_table
+from workbench.routing.training_table import from_table
 
 pytestmark = pytest.mark.anyio
 

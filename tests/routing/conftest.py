@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.routing.training_data import TrainingData, from_table
+from workbench.routing.training_data import TrainingData
+from workbench.routing.training_table import from_table
 
 STRONG, WEAK, MID = "acme/strong", "acme/weak", "acme/mid"
 NOUNS = ("matrix", "river", "garden", "vector", "engine", "planet", "window", "market", "forest", "signal")

@@ -17,7 +17,8 @@ from workbench.routing.base import Router
 from workbench.routing.baselines import Fixed, Random
 from workbench.routing.neighbours import KNN, fit_knn
 from workbench.routing.registry import ROUTERS, fit
-from workbench.routing.training_data import TrainingData, from_table
+from workbench.routing.training_data import TrainingData
+from workbench.routing.training_table import from_table
 from workbench.types import Prompt
 
 MODELS = ["acme/strong", "acme/weak", "acme/mid"]

@@ -15,7 +15,8 @@ from workbench.routing.cascade import Answered, Ask, Cascade, Stop
 from workbench.routing.cascade_training import fit_cascade
 from workbench.routing.contest import contest
 from workbench.routing.fields import encoded
-from workbench.routing.training_data import TrainingData, from_table
+from workbench.routing.training_data import TrainingData
+from workbench.routing.training_table import from_table
 
 SKILL = {"acme/tiny": 0.72, "acme/small": 0.75, "acme/large": 0.95}
 PRICE = {"acme/tiny": 0.0001, "acme/small": 0.0002, "acme/large": 0.01}

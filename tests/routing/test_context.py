@@ -14,7 +14,8 @@ from workbench.routing.feedback import Feedback
 from workbench.routing.neighbours import fit_knn
 from workbench.routing.online import Bandit
 from workbench.routing.registry import fit
-from workbench.routing.training_data import TrainingData, from_table
+from workbench.routing.training_data import TrainingData
+from workbench.routing.training_table import from_table
 from workbench.types import Prompt
 
 

@@ -14,7 +14,8 @@ from workbench.routing.fields import encoded
 from workbench.routing.network import Epoch, NetworkConfig
 from workbench.routing.registry import fit
 from workbench.routing.train import TrainConfig, fit_controller
-from workbench.routing.training_data import TrainingData, from_table
+from workbench.routing.training_data import TrainingData
+from workbench.routing.training_table import from_table
 from workbench.types import Prompt
 
 QUICK = TrainConfig(n_parts=2, min_prompts=1, networks=NetworkConfig(max_epochs=8, n_hidden=8))

@@ -10,7 +10,8 @@ from workbench.errors import ConfigError
 from workbench.routing.decide import by_score, decide, scores
 from workbench.routing.forecast import Forecast, pooled, with_mean_costs
 from workbench.routing.registry import fit
-from workbench.routing.training_data import TrainingData, from_table
+from workbench.routing.training_data import TrainingData
+from workbench.routing.training_table import from_table
 
 MODELS = ["acme/strong", "acme/weak", "acme/mid"]
 

@@ -17,7 +17,8 @@ from workbench.routing.linear import fit_tfidf_lr
 from workbench.routing.neighbours import TUNED_K, fit_knn
 from workbench.routing.projection import fit_projection
 from workbench.routing.registry import fit
-from workbench.routing.training_data import TrainingData, from_table
+from workbench.routing.training_data import TrainingData
+from workbench.routing.training_table import from_table
 from workbench.types import Prompt
 
 LEARNED = ["knn", "clusters", "tfidf_lr", "mlp", "matrix_factorisation"]

@@ -15,7 +15,8 @@ from workbench.routing.controller import MetaController
 from workbench.routing.network import NetworkConfig
 from workbench.routing.new_model import add_model, posterior
 from workbench.routing.train import TrainConfig, fit_controller
-from workbench.routing.training_data import TrainingData, from_table
+from workbench.routing.training_data import TrainingData
+from workbench.routing.training_table import from_table
 from workbench.types import Prompt
 
 QUICK = TrainConfig(n_parts=2, min_prompts=1, networks=NetworkConfig(max_epochs=8, n_hidden=8))

@@ -8,7 +8,8 @@ import pytest
 
 from workbench.routing.forecast import Floats
 from workbench.routing.spend import Spend, fit_spend
-from workbench.routing.training_data import TrainingData, from_table
+from workbench.routing.training_data import TrainingData
+from workbench.routing.training_table import from_table
 
 RNG = np.random.default_rng(0)
 N = 60

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from workbench.errors import DataError, InsufficientDataError
-from workbench.routing.training_data import TrainingData, from_table, parts_by_group
+from workbench.routing.training_data import TrainingData, parts_by_group
+from workbench.routing.training_table import from_table
 
 COLUMNS = ["prompt_id", "prompt", "arm", "quality", "cost_usd"]
 

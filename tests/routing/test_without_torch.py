@@ -27,7 +27,7 @@ import pandas as pd
 from workbench.errors import MissingExtraError
 from workbench.routing import checkpoint, evaluate
 from workbench.routing.registry import ROUTERS, fit
-from workbench.routing.training_data import from_table
+from workbench.routing.training_table import from_table
 from workbench.types import Prompt
 
 folder = Path(sys.argv[1])

@@ -26,7 +26,8 @@ from workbench.routing.ensemble import Ensemble, Vote, fit_majority, fit_weighte
 from workbench.routing.fusion import Fusion
 from workbench.routing.ranker import fit_best_of
 from workbench.routing.registry import fit
-from workbench.routing.training_data import TrainingData, from_table
+from workbench.routing.training_data import TrainingData
+from workbench.routing.training_table import from_table
 from workbench.settings import Settings
 from workbench.storage import read_bytes
 from workbench.types import Decision, Prompt

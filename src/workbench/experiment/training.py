@@ -25,7 +25,7 @@ from workbench.routing.limits import Happened
 from workbench.routing.operating_point import OperatingPoint, operating_point
 from workbench.routing.out_of_fold import Contender
 from workbench.routing.policy import at_point
-from workbench.routing.training_data import from_table
+from workbench.routing.training_table import from_table
 from workbench.settings import Settings
 from workbench.storage import folder_inside, writable_folder, write_text
 

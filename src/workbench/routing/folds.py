@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from workbench.errors import ConfigError, DataError, InsufficientDataError
 from workbench.features import FeatureConfig
 from workbench.routing.forecast import Floats
-from workbench.routing.training_data import TrainingData, column_means, from_table, parts_by_group
+from workbench.routing.training_data import TrainingData, column_means, parts_by_group
+from workbench.routing.training_table import from_table
 
 Integers = NDArray[np.int64]
 

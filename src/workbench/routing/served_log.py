@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from workbench.errors import DataError, InsufficientDataError
 from workbench.outcomes import prompt_groups, validate
-from workbench.routing.training_data import TrainingData, from_table, parts_by_group
+from workbench.routing.training_data import TrainingData, parts_by_group
+from workbench.routing.training_table import from_table
 from workbench.stats.policy_log import Floats, PolicyLog
 from workbench.types import Prompt
 
