@@ -153,6 +153,8 @@ def _of_counts(contrast: Contrast, *, alpha: float) -> Effect:
 
 def _unpaired(contrast: Contrast, *, alpha: float) -> Effect:
     treatment, control = contrast.treatment, contrast.control
+    if not (len(treatment) and len(control)):
+        raise InsufficientDataError("two samples need a prompt of each arm")
     if contrast.is_proportion and not (np.ptp(treatment) or np.ptp(control)):
         return _without_variance(treatment, control, alpha=alpha)
     mean = two_sample_mean(treatment, control, contrast.treatment_clusters, contrast.control_clusters)

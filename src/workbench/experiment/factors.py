@@ -35,9 +35,9 @@ def factor_effects(table: pd.DataFrame, observed: Scores, *, alpha: float) -> tu
     drafts = []
     for name, is_interaction, weights in _effects(levels):
         values = sum(weight * whole[arm].to_numpy() for arm, weight in weights.items())
-        reach = sum(abs(weight) for weight in weights.values()) / 2.0
+        reach = round(sum(abs(weight) for weight in weights.values()) / 2.0, 9)  # weights may be thirds
         try:
-            mean = paired_mean(np.asarray(values), clusters, bounds=(-reach, reach))
+            mean = paired_mean(np.clip(values, -reach, reach), clusters, bounds=(-reach, reach))
         except InsufficientDataError:
             return ()
         drafts.append(
