@@ -107,6 +107,7 @@ class _Now(Collector):
             breakers.add_metric(list(channel), _OPEN[breaker.state])
         yield breakers
         yield GaugeMetricFamily("workbench_outcomes_waiting", "Rows not yet kept", value=self._log.n_waiting)
+        yield CounterMetricFamily("workbench_outcomes_lost", "Rows not kept at all", value=self._log.n_lost)
 
 
 def _labels(routed: Routed, model_id: str) -> tuple[str, str, str, str]:

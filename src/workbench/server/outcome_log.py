@@ -5,47 +5,81 @@ It is an outcome table with the probability of each choice, so that any router c
 
 import asyncio
 import hashlib
+import logging
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
+from workbench.errors import StorageError
 from workbench.server.database import outcomes, problem_of
 from workbench.server.exchange import Routed, Served
+from workbench.server.outcome_journal import OutcomeJournal, Row
 from workbench.server.usage import By, Total, score, totals
 from workbench.server.virtual_keys import VirtualKey
 
 SHADOW = "shadow"
 """The arm of what is asked beside the answer, and callers never see."""
 
+log = logging.getLogger("workbench")
+
 _FLUSH_S = 0.25
 _BATCH = 500
+_MOST_IN_MEMORY = 10_000
 
-Row = dict[str, Any]
+_Purse = tuple[str, str | None, str]
+"""Key, experiment and arm: what an outcome is charged to."""
 
 
 class OutcomeLog:
     """Takes rows at once and writes them in batches; `n_waiting` are not in the database yet.
 
-    Rows that the database does not take are kept, and written when it answers again.
+    Each row is in a journal until the database has it, so that a kill loses none. Rows that the database
+    does not take are kept, the first `most_in_memory` in memory and the rest in the journal alone, and
+    written when it answers again.
+
+    Args:
+        folder: where the journals of all processes are.
+
+    Raises:
+        StorageError: no file can be written in `folder`.
     """
 
-    def __init__(self, engine: sa.Engine, *, with_content: bool) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        folder: Path,
+        *,
+        with_content: bool,
+        most_in_memory: int = _MOST_IN_MEMORY,
+    ) -> None:
         self._engine = engine
         self._with_content = with_content
-        self._waiting: deque[Row] = deque()
+        self._most_in_memory = most_in_memory
+        self._journal = OutcomeJournal(folder / "journal")
+        self._waiting: deque[tuple[Row, bool]] = deque()  # a row, and whether the journal has it
+        self._spilled_usd: dict[_Purse, float] = defaultdict(float)
+        self._turn = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
         self.problem: str | None = None
         """Why the database did not take the last batch; None: it did."""
+        self.n_lost = 0
+        """Rows that neither the database nor the disk nor the memory had room for, or that are none."""
 
     @property
     def n_waiting(self) -> int:
         """Rows that are not in the database yet."""
-        return len(self._waiting)
+        return len(self._waiting) + self._journal.n_spilled
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next row would be lost: the database is down, the memory used up and the disk full."""
+        return len(self._waiting) >= 2 * self._most_in_memory
 
     def served(self, key: VirtualKey, served: Served) -> None:
         """Take a request that was answered."""
@@ -63,7 +97,7 @@ class OutcomeLog:
             "output_tokens": completion.usage.output_tokens,
             "response": completion.text if self._with_content else None,
         }
-        self._waiting.append(row)
+        self._take(row)
 
     def failed(
         self,
@@ -77,19 +111,39 @@ class OutcomeLog:
         """Take a request that nobody answered, or that its caller left."""
         row = self._row(key, routed, routed.decision.model_id)
         row |= {"error": type(failure).__name__, "cost_usd": cost_usd, "latency_s": latency_s}
-        self._waiting.append(row)
+        self._take(row)
+
+    def _take(self, row: Row) -> None:
+        if self._journal.n_spilled or len(self._waiting) >= self._most_in_memory:
+            if self._journal.spill(row):
+                self._spilled_usd[_purse(row)] += row["cost_usd"] or 0.0
+                return
+            if self.is_full:
+                self.n_lost += 1
+                return
+            self._waiting.append((row, False))
+        else:
+            self._waiting.append((row, self._journal.append(row)))
 
     def spent_usd(self, key_id: str) -> float:
         """What a key has been charged for so far, rows not written yet included; shadows are the server's."""
-        row_is_own = (outcomes.c.key_id == key_id, outcomes.c.arm != SHADOW)
-        waiting = (row for row in self._waiting if row["key_id"] == key_id and row["arm"] != SHADOW)
-        return self._sum(*row_is_own) + sum(row["cost_usd"] or 0.0 for row in waiting)
+        written = self._sum(outcomes.c.key_id == key_id, outcomes.c.arm != SHADOW)
+        return written + sum(
+            usd for (of_key, _, arm), usd in self._waiting_usd() if of_key == key_id and arm != SHADOW
+        )
 
     def spent_on_usd(self, experiment: str, arm: str) -> float:
         """What an arm of an experiment has cost so far."""
-        waiting = (row for row in self._waiting if row["experiment"] == experiment and row["arm"] == arm)
         written = self._sum(outcomes.c.experiment == experiment, outcomes.c.arm == arm)
-        return written + sum(row["cost_usd"] or 0.0 for row in waiting)
+        return written + sum(usd for purse, usd in self._waiting_usd() if purse[1:] == (experiment, arm))
+
+    def spent_in_all_usd(self) -> float:
+        """What all that was served has cost, shadows included."""
+        return self._sum() + sum(usd for _, usd in self._waiting_usd())
+
+    def _waiting_usd(self) -> list[tuple[_Purse, float]]:
+        in_memory = [(_purse(row), row["cost_usd"] or 0.0) for row, _ in self._waiting]
+        return [*in_memory, *self._spilled_usd.items()]
 
     def _sum(self, *conditions: sa.ColumnElement[bool]) -> float:
         total = sa.select(sa.func.sum(outcomes.c.cost_usd)).where(*conditions)
@@ -105,6 +159,7 @@ class OutcomeLog:
         return problem_of(self._engine)
 
     async def __aenter__(self) -> "OutcomeLog":
+        await asyncio.to_thread(self._write_what_was_left)
         self._writer = asyncio.create_task(self._write_on(), name="outcome log")
         return self
 
@@ -114,36 +169,78 @@ class OutcomeLog:
             with suppress(asyncio.CancelledError):
                 await self._writer
         await self.flush()
+        self._journal.close()
 
     async def score(self, key: VirtualKey, request_id: str, quality: float) -> bool:
         """Attach a quality to a request that this key's tenant made; False: there is none of this name."""
-        if any(row["request_id"] == request_id for row in self._waiting):
+        if self._journal.n_spilled or any(row["request_id"] == request_id for row, _ in self._waiting):
             await self.flush()
         return await asyncio.to_thread(score, self._engine, request_id, tenant=key.tenant, quality=quality)
 
     async def flush(self) -> None:
         """Write what is waiting; what is not taken stays."""
-        while self._waiting:
-            batch = [self._waiting[i] for i in range(min(_BATCH, len(self._waiting)))]
-            if not await asyncio.to_thread(self._write, batch):
-                return
-            for _ in batch:
-                self._waiting.popleft()
+        async with self._turn:
+            while self._waiting or self._journal.n_spilled:
+                if not self._waiting and not self._take_back():
+                    return
+                batch = [self._waiting[i] for i in range(min(_BATCH, len(self._waiting)))]
+                if not await asyncio.to_thread(self._write, [row for row, _ in batch]):
+                    return
+                for _ in batch:
+                    self._waiting.popleft()
+                self._journal.done(sum(is_in_journal for _, is_in_journal in batch))
 
     async def _write_on(self) -> None:
         while True:
             await asyncio.sleep(_FLUSH_S)
             await self.flush()
 
-    def _write(self, batch: Sequence[Mapping[str, Any]]) -> bool:
+    def _take_back(self) -> bool:
+        """Take rows from the journal into memory again; False: it cannot be read now."""
         try:
-            with self._engine.begin() as connection:
-                connection.execute(sa.insert(outcomes), batch)
+            rows = self._journal.read_spilled(_BATCH)
+        except StorageError as exc:
+            self.problem = type(exc).__name__
+            return False
+        for row in rows:
+            self._spilled_usd[_purse(row)] -= row["cost_usd"] or 0.0
+            self._waiting.append((row, True))
+        if not self._journal.n_spilled:
+            self._spilled_usd.clear()
+        return bool(rows)
+
+    def _write_what_was_left(self) -> None:
+        """Write what processes that were killed left in their journals."""
+        for path, rows in self._journal.left_behind():
+            if all(self._write(rows[start : start + _BATCH]) for start in range(0, len(rows), _BATCH)):
+                path.unlink(missing_ok=True)
+
+    def _write(self, batch: Sequence[Row]) -> bool:
+        try:
+            self._insert(batch)
+        except (DataError, IntegrityError):
+            if len(batch) > 1:
+                return all(self._write([row]) for row in batch)
+            self.n_lost += 1
+            log.error("the database has no room for what an outcome says", extra=_name(batch[0]))
         except SQLAlchemyError as exc:
             self.problem = type(exc).__name__
             return False
         self.problem = None
         return True
+
+    def _insert(self, batch: Sequence[Row]) -> None:
+        """Rows that are there already stay as they are: their process was killed before it knew."""
+        insert: sa.Insert
+        match self._engine.dialect.name:
+            case "sqlite":
+                insert = sqlite.insert(outcomes).on_conflict_do_nothing()
+            case "postgresql":
+                insert = postgresql.insert(outcomes).on_conflict_do_nothing()
+            case _:
+                insert = sa.insert(outcomes)
+        with self._engine.begin() as connection:
+            connection.execute(insert, batch)
 
     def _row(self, key: VirtualKey, routed: Routed, model_id: str) -> Row:
         provider, _, model = model_id.partition("/")
@@ -165,6 +262,14 @@ class OutcomeLog:
             "cluster": _cluster(key, asked.conversation or asked.user),
             "prompt": asked.prompt.text if self._with_content else None,
         }
+
+
+def _purse(row: Row) -> _Purse:
+    return row["key_id"], row["experiment"], row["arm"]
+
+
+def _name(row: Row) -> dict[str, str]:
+    return {"request_id": row["request_id"]}
 
 
 def _cluster(key: VirtualKey, name: str | None) -> str | None:

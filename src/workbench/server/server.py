@@ -47,7 +47,7 @@ async def opened(config: ServerConfig, *, load: Load | None = None) -> AsyncIter
     if not targets.names:
         raise ConfigError("a server needs `models`, `auto` or `routers`: there is nothing to serve")
     engine = open_database(config.database, config.folder)
-    log = OutcomeLog(engine, with_content=config.prompts_are_kept)
+    log = OutcomeLog(engine, config.folder, with_content=config.prompts_are_kept)
     keys = VirtualKeys(engine, spent_usd=log.spent_usd)
     async with AsyncExitStack() as stack:
         stack.callback(engine.dispose)
