@@ -254,8 +254,10 @@ def test_a_header_of_another_form_is_refused(tmp_path: Path, header: Any) -> Non
         ("heads.position", np.s_[1:]),
         ("heads.neighbours.scores", np.s_[1:]),
         ("space.loadings", np.s_[1:]),
-        ("guard.common", np.s_[1:]),
-        ("sharpness", np.s_[1:]),
+        ("heads.tasks.weights", np.s_[1:]),
+        ("guard.home", np.s_[1:]),
+        ("views.low", np.s_[1:]),
+        ("calibration.found", np.s_[1:]),
     ],
 )
 def test_weights_of_another_architecture_are_refused(
@@ -300,7 +302,7 @@ def test_the_poison_of_these_tests_would_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize(
-    "name", ["heads.networks.output_bias", "heads.ridges", "space.mean", "guard.difference", "sharpness"]
+    "name", ["heads.networks.output_bias", "heads.ridges", "space.mean", "guard.away", "calibration.said"]
 )
 def test_weights_that_are_not_finite_are_refused(
     controller: Router, tmp_path: Path, value: float, name: str

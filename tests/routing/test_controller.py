@@ -36,8 +36,16 @@ def one_model(texts: list[str], quality: list[float]) -> TrainingData:
 def test_it_learns_where_the_weak_model_fails(data: TrainingData) -> None:
     router = fit("controller", data, cost_weight=10.0)
     pair = ["acme/strong", "acme/weak"]
-    assert router.route(Prompt("a", "Please solve this algebra equation"), pair).model_id == "acme/strong"
-    assert router.route(Prompt("b", "Please write a short poem"), pair).model_id == "acme/weak"
+    algebra = "Please solve this algebra equation about garden and river number 200"
+    poem = "Please write a short poem about garden and river number 200"
+    assert router.route(Prompt("a", algebra), pair).model_id == "acme/strong"
+    assert router.route(Prompt("b", poem), pair).model_id == "acme/weak"
+
+
+def test_of_a_prompt_unlike_all_it_learned_from_it_expects_the_means_and_says_so(data: TrainingData) -> None:
+    forecast = fit_controller(data).forecast([Prompt("c", "```def f(x):\n    return {x: [x]}```\n" * 40)])
+    assert forecast.familiarity[0] < 0.1
+    assert forecast.quality[0] == pytest.approx(data.models.quality, abs=0.1)
 
 
 def test_a_decision_carries_its_predictions(data: TrainingData) -> None:

@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 from scipy.special import erf
 
 from workbench.features import FeatureConfig, PromptFeatures, extract, select, weighted
+from workbench.routing.calibration import Calibration
 from workbench.routing.decide import decide
 from workbench.routing.familiarity import Guard
 from workbench.routing.fields import require
@@ -25,6 +26,7 @@ from workbench.routing.nearest import nearest
 from workbench.routing.projection import Projection
 from workbench.routing.spend import Spend
 from workbench.routing.task_head import TaskHead
+from workbench.routing.views import Views
 from workbench.types import Decision, Prompt
 
 Singles = NDArray[np.float32]
@@ -154,25 +156,24 @@ class Heads:
 class MetaController:
     """Routes by what it expects of quality, cost and latency, and by how well it knows such prompts.
 
-    `space` says what the heads' scores mean for each model, `guard` how far they are trusted, `spend` what an
-    answer takes. `sharpness` [2] is the intercept and slope that turn a predicted quality's logit into a
-    calibrated one's.
+    `space` says what the heads' scores mean for each model, `views` how familiar a prompt is, `guard` how far
+    a prediction is trusted, `calibration` what it then means, `spend` what an answer takes.
     """
 
     models: KnownModels
     feature_config: FeatureConfig
     heads: Heads
     space: ModelSpace
+    views: Views
     guard: Guard
     spend: Spend
-    sharpness: NDArray[np.float64]
+    calibration: Calibration
     cost_weight: float = 0.0
     latency_weight: float = 0.0
 
     def __post_init__(self) -> None:
         require(self.space.mean.shape == self.models.quality.shape, "models")
         require(self.space.rank == self.heads.ridges.shape[2], "patterns")
-        require(self.sharpness.shape == (2,) and bool(np.isfinite(self.sharpness).all()), "calibration")
 
     @property
     def name(self) -> str:
@@ -199,26 +200,20 @@ class MetaController:
     def _expected(self, features: PromptFeatures) -> Forecast:
         """For so few prompts that they are compared with all of the training at once."""
         known, dense = self.heads.inputs(features)
-        scores, disagreement, similarity = self.heads.scores(known, dense)
-        held = self.guard.hold(self.space.quality(scores), self.space.mean, similarity)
-        spread = np.hypot(disagreement @ np.abs(self.space.loadings).T, self.guard.doubt(similarity))
+        scores, disagreement, nearness = self.heads.scores(known, dense)
+        seen = self.views.familiarity(nearness, self.heads.projection.structure_of(dense))
+        held = self.guard.hold(self.space.quality(scores), self.space.mean, nearness, seen)
+        familiarity = self.guard.familiarity(nearness, seen)
+        spread = np.hypot(disagreement @ np.abs(self.space.loadings).T, self.guard.doubt(familiarity))
         is_unseen = np.isnan(self.models.quality)
         cost_usd, latency_s = self.spend.expected(dense)
         return Forecast(
-            quality=np.where(is_unseen, np.nan, calibrated(held, self.sharpness)),
+            quality=np.where(is_unseen, np.nan, self.calibration.of(held)),
             cost_usd=cost_usd,
             latency_s=latency_s,
             spread=np.where(is_unseen, np.nan, spread),
-            familiarity=self.guard.familiarity(similarity),
+            familiarity=familiarity,
         )
-
-
-def calibrated(quality: Floats, sharpness: NDArray[np.float64]) -> Floats:
-    """Qualities in (0, 1) whose logits are `sharpness[0] + sharpness[1] x` those of `quality`."""
-    clipped = np.clip(quality, 1e-3, 1.0 - 1e-3)
-    logit = np.log(clipped / (1.0 - clipped))
-    probability: Floats = 1.0 / (1.0 + np.exp(-(sharpness[0] + sharpness[1] * logit)))
-    return probability
 
 
 def unit_rows(rows: Singles) -> Singles:

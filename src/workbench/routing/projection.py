@@ -65,6 +65,10 @@ class Projection:
         structure = (features.structure - self.structure_mean) / self.structure_scale
         return np.hstack([self.text(features, rows=rows), structure.astype(np.float32)])
 
+    def structure_of(self, dense: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[N, S] the columns of `dense` [N, P + S] that say what the prompt looks like."""
+        return dense[:, len(self.mean) :]
+
     def _embedded(self, features: PromptFeatures) -> NDArray[np.float32]:
         embedding = features.embedding
         if embedding is None or embedding.shape[1] != len(self.mean):

@@ -12,35 +12,28 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
 from workbench.errors import ConfigError
 from workbench.features import inverse_document_frequency, positions, select, weighted
-from workbench.routing.controller import (
-    Heads,
-    MetaController,
-    Neighbours,
-    Networks,
-    unit_rows,
-)
+from workbench.routing.calibration import fit_calibration
+from workbench.routing.controller import Heads, MetaController, Neighbours, unit_rows
 from workbench.routing.decide import check_weights
 from workbench.routing.familiarity import Withheld, fit_guard
 from workbench.routing.forecast import Floats
+from workbench.routing.held_out import fit_held_out
 from workbench.routing.lesson import Lesson
-from workbench.routing.model_space import ModelSpace, fit_model_space
+from workbench.routing.model_space import fit_model_space
 from workbench.routing.network import NetworkConfig, Observer, fit_networks
 from workbench.routing.projection import fit_projection
 from workbench.routing.ridge import ridge
 from workbench.routing.spend import fit_spend
 from workbench.routing.stacking import over_plain
-from workbench.routing.task_head import TaskHead, fit_task_head, task_codes
+from workbench.routing.task_head import fit_task_head, task_codes
 from workbench.routing.training_data import TrainingData, column_means
+from workbench.routing.views import fit_views
 from workbench.routing.withheld import random_parts, regions
 
-_CHUNK = 512  # prompts a time, so that [chunk, N] similarities stay small
-
-Bools = NDArray[np.bool_]
 Singles = NDArray[np.float32]
 
 
@@ -111,7 +104,7 @@ def fit_controller(
     )
     neighbours = Neighbours(lesson.text, lesson.scores.astype(np.float32), config.n_neighbours)
     networks = fit_networks(lesson, config=config.networks, seed=seed, observer=observer)
-    held_out = _HeldOut(lesson, _part_ridges(lesson, config), networks, neighbours, _part_tasks(lesson))
+    held_out = fit_held_out(lesson, networks, neighbours, penalties=config.penalties)
     weighed = _sample(len(chosen), config.max_weighed, seed)
     at_home = held_out.said(range(lesson.n_random), weighed)
     away = held_out.said(range(lesson.n_random, lesson.withheld.shape[1]), weighed)
@@ -128,108 +121,26 @@ def fit_controller(
     )
     quality = lesson.quality[weighed]
     guard = fit_guard(
-        Withheld(predicted := at_home.quality(space, mix), quality, at_home.similarity),
-        Withheld(away.quality(space, mix), quality[: len(away.similarity)], away.similarity),
+        Withheld(predicted := at_home.quality(space, mix), quality, at_home.nearness),
+        Withheld(away.quality(space, mix), quality[: len(away.nearness)], away.nearness),
         space.mean,
         between=_between(lesson),
     )
-    held = guard.hold(predicted, space.mean, at_home.similarity)
+    structure = projection.structure_of(lesson.dense[weighed])
+    views = fit_views(at_home.nearness, structure, projection.structure_scale)
+    familiarity = views.familiarity(at_home.nearness, structure)
+    held = guard.hold(predicted, space.mean, at_home.nearness, familiarity)
     return MetaController(
         models=data.models,
         feature_config=data.feature_config,
         heads=heads,
         space=space,
+        views=views,
         guard=guard,
         spend=fit_spend(sample, lesson.dense),
-        sharpness=_sharpness(held, quality),
+        calibration=fit_calibration(held, quality),
         cost_weight=cost_weight,
         latency_weight=latency_weight,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What each head [H, n, R] says of prompts it was not fitted on, and their similarity [n] to the rest."""
-
-    heads: Floats
-    similarity: Floats
-
-    def quality(self, space: ModelSpace, mix: Floats) -> Floats:
-        """[n, M] what the mix [H, R] of the heads says in the space of the models."""
-        if not len(self.similarity):
-            return np.zeros((0, len(space.mean)))
-        return space.quality(np.einsum("hnr,hr->nr", self.heads, mix))
-
-
-@dataclass(frozen=True, slots=True)
-class _HeldOut:
-    """Heads fitted without each part: `ridges` of each penalty [P, A, R], a network and `tasks` for each."""
-
-    lesson: Lesson
-    ridges: tuple[Singles, ...]
-    networks: Networks
-    neighbours: Neighbours
-    tasks: tuple[TaskHead, ...]
-
-    def said(self, parts: range, weighed: NDArray[np.int64]) -> _Said:
-        """What the heads without a prompt's own part say of the prompts at `weighed`."""
-        if not parts:
-            return _Said(np.zeros((0, 0, 0)), np.zeros(0))
-        lesson = self.lesson
-        part = parts.start + lesson.withheld[:, parts.start : parts.stop].argmax(axis=1)
-        means, similarity = self._neighbours(part, weighed)
-        heads = [
-            *self._ridges(part, weighed),
-            *means,
-            self._networks(part[weighed], weighed),
-            self._tasks(part[weighed], weighed),
-        ]
-        return _Said(np.stack(heads), similarity)
-
-    def _ridges(self, part: NDArray[np.int64], weighed: NDArray[np.int64]) -> list[Floats]:
-        heads = [np.zeros((len(weighed), ridge.shape[2])) for ridge in self.ridges]
-        for number in np.unique(part[weighed]):
-            places = np.flatnonzero(part[weighed] == number)
-            rows = self.lesson.rows[weighed[places]]
-            for head, weights in zip(heads, self.ridges, strict=True):
-                head[places] = rows @ weights[number]
-        return heads
-
-    def _networks(self, part: NDArray[np.int64], weighed: NDArray[np.int64]) -> Floats:
-        said = self.networks.scores(self.lesson.dense[weighed])
-        own: Floats = said[part, np.arange(len(weighed))].astype(np.float64)
-        return own
-
-    def _tasks(self, part: NDArray[np.int64], weighed: NDArray[np.int64]) -> Floats:
-        head = np.zeros((len(weighed), self.lesson.space.rank))
-        for number in np.unique(part):
-            places = np.flatnonzero(part == number)
-            head[places] = self.tasks[number].expected(self.lesson.dense[weighed[places]])
-        return head
-
-    def _neighbours(self, part: NDArray[np.int64], weighed: NDArray[np.int64]) -> tuple[list[Floats], Floats]:
-        means, near = [], []
-        for start in range(0, len(weighed), _CHUNK):
-            some = weighed[start : start + _CHUNK]
-            similarity = self.lesson.text[some] @ self.lesson.text.T
-            similarity[part[some][:, None] == part[None, :]] = -np.inf
-            some_means, some_near = self.neighbours.means(similarity)
-            means.append(some_means)
-            near.append(some_near)
-        return [np.concatenate(parts) for parts in zip(*means, strict=True)], np.concatenate(near)
-
-
-def _part_ridges(lesson: Lesson, config: TrainConfig) -> tuple[Singles, ...]:
-    kept = ~lesson.withheld
-    return tuple(
-        ridge(lesson.rows, lesson.scores, kept=kept, penalty=penalty) for penalty in config.penalties
-    )
-
-
-def _part_tasks(lesson: Lesson) -> tuple[TaskHead, ...]:
-    return tuple(
-        fit_task_head(lesson.dense[kept], lesson.tasks[kept], lesson.scores[kept])
-        for kept in (~lesson.withheld).T
     )
 
 
@@ -248,24 +159,6 @@ def _between(lesson: Lesson) -> Floats:
     distance = (means - column_means(means)) ** 2
     between: Floats = np.sqrt(np.nan_to_num(column_means(distance)))
     return between
-
-
-def _sharpness(quality: Floats, truth: Floats) -> Floats:
-    """[2] intercept and slope of the logistic curve through what happened; 0 and 1 where little is known.
-
-    Source: Platt (1999), Probabilistic outputs for support vector machines.
-    """
-    seen = np.isfinite(truth)
-    clipped = np.clip(quality[seen], 1e-3, 1.0 - 1e-3)
-    logit, wanted = np.log(clipped / (1.0 - clipped)), truth[seen]
-
-    def loss(sharpness: Floats) -> float:
-        scaled = sharpness[0] + sharpness[1] * logit
-        fit = np.sum(np.logaddexp(0.0, scaled) - wanted * scaled)
-        return float(fit + 10.0 * (sharpness[0] ** 2 + (sharpness[1] - 1.0) ** 2))
-
-    found = minimize(loss, np.array([0.0, 1.0]), bounds=[(-1.0, 1.0), (0.2, 3.0)], method="L-BFGS-B")
-    return np.asarray(found.x, dtype=np.float64)
 
 
 def _sample(n_prompts: int, most: int, seed: int) -> NDArray[np.int64]:
