@@ -251,13 +251,18 @@ def parameters(run: Run) -> dict[str, str | int | float]:
     if spec.budget_usd is not None:
         listed["budget_usd"] = spec.budget_usd
     for arm in spec.arms:
-        listed[f"arm.{_parameter_name(arm.name)}"] = arm.model or f"router: {_described(arm)}"
+        listed[f"arm.{_parameter_name(arm.name)}"] = _described(arm)
     return listed
 
 
 def _described(arm: ArmSpec) -> str:
-    written = arm.router.model_dump(mode="json", exclude_defaults=True) if arm.router else {}
-    return ", ".join(f"{key}={value}" for key, value in written.items())
+    """The model, or what the arm is made of; and its own words and decoding, if it has any."""
+    written = arm.model_dump(mode="json", exclude_defaults=True, exclude={"name", "model", "levels"})
+    parts = [] if arm.model is None else [arm.model]
+    for key, value in written.items():
+        inner = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
+        parts.append(f"{key}: {inner}")
+    return "; ".join(parts)
 
 
 def _parameter_name(name: str) -> str:

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workbench.errors import DataError, FingerprintError, StorageError
+from workbench.errors import DataError, FingerprintError, ProviderError, ServerError, StorageError
 from workbench.experiment.journal import Journal, JournalContent, read_journal, set_damaged_aside
-from workbench.types import Outcome
+from workbench.experiment.part import Part
+from workbench.experiment.stopped import Stopped
+from workbench.types import Completion, Outcome, Usage
 
 FINGERPRINT = {"arms": ["a", "b"], "seed": 0}
 
@@ -167,3 +169,77 @@ def test_a_journal_that_is_a_link_is_not_written_elsewhere(path: Path) -> None:
     with pytest.raises(StorageError, match="link"):
         Journal.open(link, fingerprint=FINGERPRINT, content=JournalContent())
     assert not path.with_name("elsewhere.jsonl").exists()
+
+
+def part_of_a_call(number: int) -> Part:
+    usage = Usage(10, 2)
+    return Part(
+        Completion(f"4{number}", "m", "m-1", "simulator", usage, 0.1, "stop", cost_usd=0.1, attempts=())
+    )
+
+
+def with_parts(path: Path, *, is_counted: bool) -> None:
+    """Two members' answers to a prompt, a third's failure, and the outcome of the call, if it is counted."""
+    key = ("p9", "vote", 0)
+    with Journal.open(path, fingerprint=FINGERPRINT, content=read_journal(path)) as journal:
+        for number in range(3):
+            journal.part_sent(key, f"m{number}", bound_usd=0.5)
+        for number in range(2):
+            journal.part_finished(key, f"m{number}", part_of_a_call(number))
+        failure = ServerError("simulator", "m", "no")
+        failure.cost_usd = 0.0
+        journal.part_finished(key, "m2", Part(failure))
+        if is_counted:
+            journal.finished(Outcome("p9", "vote", "m", "simulator", quality=1.0, cost_usd=0.2))
+
+
+def test_what_members_answered_is_kept_until_their_call_is_counted(path: Path) -> None:
+    before = read_journal(path).spent_usd
+    with_parts(path, is_counted=False)
+    content = read_journal(path)
+    parts = content.parts["p9", "vote", 0]
+    assert parts["m1"].completion() == part_of_a_call(1).completion()
+    with pytest.raises(ProviderError, match="ServerError"):
+        parts["m2"].completion()
+    assert content.in_flight_usd == 0.0
+    assert content.spent_usd == pytest.approx(before + 0.2)
+    with_parts(path, is_counted=True)
+    counted = read_journal(path)
+    assert counted.parts == {}
+    assert counted.spent_usd == pytest.approx(before + 0.2)
+
+
+def test_a_request_of_a_panel_that_never_came_back_counts_as_spent(path: Path) -> None:
+    with Journal.open(path, fingerprint=FINGERPRINT, content=read_journal(path)) as journal:
+        journal.part_sent(("p9", "vote", 0), "m0", bound_usd=0.5)
+        journal.part_sent(("p9", "vote", 0), "m1", bound_usd=0.25)
+        journal.part_not_sent(("p9", "vote", 0), "m1")
+    assert read_journal(path).in_flight_usd == pytest.approx(0.5)
+
+
+def test_a_decision_stands_however_often_it_is_there(path: Path) -> None:
+    with Journal.open(path, fingerprint=FINGERPRINT, content=read_journal(path)) as journal:
+        journal.stopped(Stopped("decided", 3, 4))
+        journal.stopped(Stopped("futile", 9, 9))
+    assert read_journal(path).stopped == Stopped("decided", 3, 4)
+
+
+@given(place=st.floats(0.0, 1.0))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_journal_with_parts_cut_at_any_byte_loses_only_its_last_line(path: Path, place: float) -> None:
+    whole_path = path.with_name("parts.jsonl")
+    whole_path.write_bytes(path.read_bytes())
+    with_parts(whole_path, is_counted=False)
+    whole = whole_path.read_bytes()
+    kept = whole[: round(place * len(whole))]
+    cut = path.with_name("cut.jsonl")
+    cut.write_bytes(kept)
+    n_parts = sum(line.startswith(b'{"kind": "part"') for line in kept.split(b"\n")[:-1])
+    assert sum(map(len, read_journal(cut).parts.values())) == n_parts
+
+
+@pytest.mark.parametrize("line", [b'{"kind": "part", "key": ["p9", "vote", 0]}', b'{"kind": "stopped"}'])
+def test_a_damaged_line_of_a_part_or_a_decision_is_named(path: Path, line: bytes) -> None:
+    path.write_bytes(path.read_bytes() + line + b"\n" + b"\n")
+    with pytest.raises(DataError, match=r"line 8 of .* is damaged"):
+        read_journal(path)

@@ -1,5 +1,6 @@
 """Arms in which several models answer: all calls are paid for, counted, durable and within the budget."""
 
+import asyncio
 import json
 import os
 import signal
@@ -14,9 +15,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, StorageFullError
 from workbench.experiment.journal import read_journal
 from workbench.experiment.plan import make_plan
+from workbench.experiment.progress import Progress
 from workbench.experiment.run import Run, run
 from workbench.experiment.spec import load_spec
 from workbench.providers.simulator import Simulator
@@ -216,6 +218,60 @@ async def test_an_ensemble_is_fitted_on_recorded_answers(write, settings, record
     finished = await run(load_spec(write(text)), settings=settings)
     assert rows_of(finished, "vote")["quality"].mean() == 1.0
     assert finished.plan.fingerprint["fitted_on_sha256"].keys() == {"vote"}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB, of which 24 are free until `filler` is removed."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting needs root")
+    (folder / "filler").write_bytes(b"x" * (232 * 1024))
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+async def test_a_disk_that_fills_under_a_panel_is_one_clear_error_and_loses_nothing(
+    write, small_disk, simulator
+) -> None:
+    text = SPEC.replace("n: 12", "n: 30").replace("  - {name: large, model: simulator/sim-large}\n", "")
+    spec, settings = load_spec(write(text)), Settings(runs_dir=small_disk / "runs")
+    with pytest.raises(StorageFullError, match=r"no space left to write .*journal"):
+        await run(spec, settings=settings)
+    at_end = read_journal(small_disk / "runs" / "panels" / "journal.jsonl")
+    n_kept = sum(map(len, at_end.parts.values())) + len(MEMBERS) * len(at_end.outcomes)
+    assert n_kept > 0
+    (small_disk / "filler").unlink()
+    finished = await run(spec, settings=settings)
+    assert len(finished.table) == 30
+    assert simulator.n_answers <= 30 * len(MEMBERS) + spec.concurrency * len(MEMBERS)
+
+
+async def test_a_cancelled_panel_keeps_what_was_answered(write, settings, simulator) -> None:
+    cancelled = asyncio.get_running_loop().create_future()
+
+    def cancel_on_the_way(progress: Progress) -> None:
+        if progress.n_done and not cancelled.done():
+            cancelled.set_result(None)
+            task.cancel()
+
+    spec = load_spec(write(SPEC.replace("n: 12", "n: 60")))
+    task = asyncio.ensure_future(run(spec, settings=settings, observer=cancel_on_the_way))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    folder = settings.runs_dir / "panels"
+    assert json.loads((folder / "run.json").read_text())["state"] == "interrupted"
+    n_bought = simulator.n_answers
+    at_end = read_journal(folder / "journal.jsonl")
+    n_large = sum(key[1] == "large" for key in at_end.outcomes)
+    n_votes = sum(key[1] == "vote" for key in at_end.outcomes)
+    n_kept = n_large + n_votes * len(MEMBERS) + sum(map(len, at_end.parts.values()))
+    assert n_bought - n_kept <= spec.concurrency
+    assert len((await run(spec, settings=settings)).table) == 120
 
 
 @pytest.fixture

@@ -164,6 +164,15 @@ class ArmSpec(Strict):
     decoding: ArmDecodingSpec | None = None
     levels: dict[str, str] = Field(default_factory=dict, description="of the factors: columns of the table")
 
+    @property
+    def kind(self) -> str:
+        """Who answers, in a word or two: the model, the router's kind, or what several models do together."""
+        if self.router is not None:
+            return self.router.kind or "saved router"
+        if self.ensemble is not None:
+            return self.ensemble.rule
+        return self.model or "cascade"
+
     @model_validator(mode="after")
     def _one_of_four(self) -> Self:
         if sum(kind is not None for kind in (self.model, self.router, self.cascade, self.ensemble)) != 1:

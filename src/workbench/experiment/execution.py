@@ -148,7 +148,8 @@ class Execution:
             if explained is None or other is not None:
                 raise
             # Workers that fail together fail for one reason, such as a full disk: one of them tells it.
-            raise explained.exceptions[0] from explained.exceptions[0].__cause__
+            first = _first_of(explained)
+            raise first from first.__cause__
 
     def _turns(self, live: Sequence[Call]) -> Turns:
         """Arms take turns; where the run may end early, whole pairs are made, in the plan's order."""
@@ -351,3 +352,9 @@ class Execution:
         if len(self._done) < len(self._wanted):
             n_left = len(self._wanted) - len(self._done)
             yield f"the budget ended the run: {n_left} of {n_calls} calls were not made"
+
+
+def _first_of(failures: BaseExceptionGroup) -> BaseException:
+    """The first failure: members of a panel that fail together are a group within the group of workers."""
+    first = failures.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
