@@ -1,6 +1,7 @@
 """A run made visible: its report and plots here, its record kept for MLflow, and nothing lost meanwhile."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -84,3 +85,23 @@ async def test_a_leaderboard_is_kept_though_the_tracking_server_is_dead(tmp_path
     assert json.loads((folder / "analysis.json").read_text())["control"] == "best_single"
     kept = pd.read_csv(folder / "leaderboard.csv")["router"].tolist()
     assert kept == ["random", "best_single", "no_information", "oracle"]
+
+
+def test_an_arm_is_described_by_all_that_it_is_made_of(finished: Run) -> None:
+    members = {"members": ["simulator/sim-nano", "simulator/sim-small"]}
+    spec = ExperimentSpec.model_validate(
+        {
+            "name": "x",
+            "question": "Which?",
+            "arms": [
+                {"name": "vote", "ensemble": members},
+                {"name": "long", "model": "simulator/sim-nano", "template": "{prompt}" + "x" * 9000},
+            ],
+        }
+    )
+    listed = parameters(replace(finished, spec=spec))
+    vote, long = str(listed["arm.vote"]), str(listed["arm.long"])
+    assert "ensemble: " in vote
+    assert "sim-nano" in vote
+    assert long.startswith("simulator/sim-nano; template: {prompt}xxx")
+    assert len(long) < 1_100

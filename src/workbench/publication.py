@@ -22,6 +22,7 @@ from workbench.experiment.analysis import to_json
 from workbench.experiment.run import Run
 from workbench.experiment.spec import ArmSpec, ExperimentSpec, TrainingSpec
 from workbench.experiment.training import Training, decided
+from workbench.experiment.wording import shortened
 from workbench.features import FeatureConfig
 from workbench.outcomes import digest
 from workbench.routing import new_model
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from workbench.tracking import TrackedRun
 
 Tell = Callable[[str], None]
+
+_MOST_CHARACTERS = 1_000  # of an arm's description: a template may be longer than MLflow takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +265,7 @@ def _described(arm: ArmSpec) -> str:
     for key, value in written.items():
         inner = ", ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
         parts.append(f"{key}: {inner}")
-    return "; ".join(parts)
+    return shortened("; ".join(parts), limit=_MOST_CHARACTERS)
 
 
 def _parameter_name(name: str) -> str:
