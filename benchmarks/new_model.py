@@ -1,11 +1,12 @@
 """What a few outcomes of a new model are worth to a router that was fitted without it.
 
-    python benchmarks/new_model.py PATH/zeroeval19.parquet
+    python benchmarks/new_model.py PATH/zeroeval19.parquet                          # scores fold 0
+    python benchmarks/new_model.py PATH/zeroeval19.parquet --scored 1 --without 0   # chooses, without fold 0
 
-Folds are those of the column `id_fold`. A controller is fitted on folds 2 to 4 without one model, which is
-then added from some prompts of fold 1, which the router never saw. Fold 0 is scored. "Others' outcomes":
+Folds are those of the column `id_fold`. A controller is fitted without one model, without the scored fold
+and without the one after it, from some prompts of which the model is then added. "Others' outcomes":
 those of the known models on the same prompts are known too; "words": they are not. "Mean": a model is the
-mean of its rows, for every prompt. "Refit": all models on all rows of folds 1 to 4. Every figure is the
+mean of its rows, for every prompt. "Refit": all models on all rows of the other folds. Every figure is the
 mean over the models that were left out and over draws of the rows; AIQlog is that of routing among all
 models.
 """
@@ -85,20 +86,26 @@ def main() -> None:
     )
     parser.add_argument("table", type=Path, help="zeroeval19.parquet")
     parser.add_argument("--models", type=int, default=5, help="how many are left out, one at a time")
+    parser.add_argument("--scored", type=int, default=0, help="the fold that is scored")
+    parser.add_argument("--without", type=int, nargs="*", default=[], help="folds that are not looked at")
     arguments = parser.parse_args()
     table = read(arguments.table)
     data = from_table(table[table["id_fold"].notna()])
     fold = table.groupby("prompt_id")["id_fold"].first()[[p.prompt_id for p in data.prompts]].to_numpy()
+    scored = fold == arguments.scored
+    others = sorted(set(np.unique(fold)) - {arguments.scored, *arguments.without})
+    taught = next((name for name in others if name > arguments.scored), others[0])
+    fitted = np.isin(fold, others) & (fold != taught)
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     everyone = np.arange(len(data.model_ids))
     with threadpool_limits(1):
-        refit = fit_controller(data.rows(np.flatnonzero(fold > 0)))
+        refit = fit_controller(data.rows(np.flatnonzero(np.isin(fold, others))))
         for left_out in spread_out(data.models.quality, arguments.models):
             order = np.append(np.delete(everyone, left_out), left_out)
             ordered = among(data, order)
-            judged = ordered.rows(np.flatnonzero(fold == 0))
-            new = ordered.rows(np.flatnonzero(fold == 1))
-            router = fit_controller(among(ordered.rows(np.flatnonzero(fold > 1)), everyone[:-1]))
+            judged = ordered.rows(np.flatnonzero(scored))
+            new = ordered.rows(np.flatnonzero(fold == taught))
+            router = fit_controller(among(ordered.rows(np.flatnonzero(fitted)), everyone[:-1]))
             whole = refit.forecast([], features=judged.features).columns(order)
             found.setdefault(("refit", len(refit.models.model_ids)), []).append(figures(whole, judged))
             for size in _SIZES:

@@ -65,6 +65,17 @@ SHAPES = {
     "three with cost": lambda: recorded(3).drop(columns="response"),
     "no tasks": lambda: recorded(3).drop(columns=["task", "response"]),
     "missing pairs": lambda: recorded(4).drop(columns="response").sample(frac=0.6, random_state=1),
+    "numbers as names": lambda: recorded(3).assign(
+        prompt_id=lambda t: t["prompt_id"].str[1:].astype(int), response=7
+    ),
+    "one that is always right": lambda: recorded(3).assign(
+        quality=lambda t: t["quality"].where(t["model"] != "model-1", 1.0)
+    ),
+    "nothing costs": lambda: recorded(3).drop(columns="response").assign(cost_usd=0.0),
+    "some not scored": lambda: recorded(3).assign(quality=lambda t: t["quality"].mask(t.index % 9 == 0)),
+    "the same text twice": lambda: recorded(3).assign(
+        prompt=lambda t: "number " + (t["fold"] * 100 + t.index // 3 % 7).astype(str)
+    ),
     "latency and few costs": lambda: recorded(3).assign(
         latency_s=1.0, cost_usd=lambda t: t["cost_usd"].mask(t.index % 7 == 0)
     ),
@@ -82,7 +93,7 @@ def test_a_table_of_any_shape_is_evaluated(run: Run, tmp_path: Path, shape: str)
     assert told["best_single"]["model"].startswith("model-")
     assert all(list(line) == KEYS for line in told["routers"])
     line = {line["name"]: line for line in told["routers"]}
-    is_pair, is_priced = told["n_models"] == 2, "cost_usd" in table
+    is_pair, is_priced = told["n_models"] == 2, "cost_usd" in table and table["cost_usd"].max() > 0.0
     assert (line["tfidf_lr"]["apgr"] is not None) == is_pair
     assert (line["tfidf_lr"]["aiqlog"] is not None) == is_priced
     assert (line["tfidf_lr"]["honest"]["cost_change"] is not None) == is_priced
@@ -100,7 +111,8 @@ def test_a_table_with_responses_has_cascades(run: Run, tmp_path: Path) -> None:
     code, out, err = run(saved(recorded(3), tmp_path), "--folds", "fold", "--json", "--routers", "cascade")
     assert code == 0, err
     kinds = {line["name"]: line["kind"] for line in json.loads(out)["routers"]}
-    assert kinds["cascade"] == kinds["agreement_rule"] == "cascade"
+    answered = ("cascade", "agreement_rule", "majority_vote", "weighted_vote", "best_of_n")
+    assert [kinds[name] for name in answered] == ["cascade"] * 5
 
 
 def test_by_default_all_routers_that_the_table_allows_are_compared() -> None:
@@ -131,8 +143,25 @@ def test_without_json_a_table_is_printed(run: Run, tmp_path: Path) -> None:
         (lambda t: t.drop(columns="quality"), (), "no 'quality'"),
         (lambda t: t[t["model"] == "model-0"], (), "one model"),
         (lambda t: t, ("--routers", "oracle-2"), "there is no router 'oracle-2'"),
+        (lambda t: t.iloc[:12], (), "4 different prompts cannot make 5 folds"),
+        (lambda t: t.assign(quality=float("nan")), (), "no scored row to learn from"),
+        (lambda t: t.assign(quality=t["quality"] * 100), (), "column 'quality' is not in [0, 1]"),
+        (lambda t: pd.concat([t, t]), (), "repeats an earlier row of the same prompt_id, arm and repeat"),
+        (lambda t: t.assign(fold=range(len(t))), ("--folds", "fold"), "prompt 'p0' is in 3 folds of 'fold'"),
     ],
-    ids=["column", "one-fold", "no-fold", "quality", "one-model", "router"],
+    ids=[
+        "column",
+        "one-fold",
+        "no-fold",
+        "quality",
+        "one-model",
+        "router",
+        "few",
+        "nan",
+        "percent",
+        "twice",
+        "torn",
+    ],
 )
 def test_a_mistake_is_one_clear_error(
     run: Run,

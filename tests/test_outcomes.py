@@ -198,6 +198,13 @@ def test_a_file_that_is_not_parquet_is_named(tmp_path: Path, content: bytes) -> 
         outcomes.read(tmp_path / "t.parquet")
 
 
+def test_names_that_are_whole_numbers_are_read_as_text(tmp_path: Path) -> None:
+    table = pd.DataFrame({"prompt_id": [7], "model": [4], "task": [1], "response": [12], "quality": [1.0]})
+    table.to_parquet(tmp_path / "t.parquet")
+    read = outcomes.read(tmp_path / "t.parquet").iloc[0]
+    assert (read["prompt_id"], read["arm"], read["task"], read["response"]) == ("7", "4", "1", "12")
+
+
 def test_a_truncated_table_is_not_read_in_part(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     outcomes.write(table_of(response="word " * 50), path)

@@ -60,6 +60,7 @@ COLUMNS: tuple[str, ...] = (
     "prompt_id", "prompt", "task", "cluster", "arm", "model", "provider", "response", "quality", "cost_usd",
     "latency_s", "input_tokens", "output_tokens", "error", "propensity", "repeat", "split", "price_date",
 )  # fmt: skip
+_NAMES = ("prompt_id", "task", "cluster", "arm", "model", "response", "split")
 KEY = ["prompt_id", "arm", "repeat"]
 MAX_ROWS = 10_000_000
 MAX_DECODED_BYTES = 4 * 2**30
@@ -102,6 +103,8 @@ def validate(table: pd.DataFrame) -> pd.DataFrame:
 def read(path: Path) -> pd.DataFrame:
     """A validated outcome table from Parquet. A table of models without `arm` gets `arm` = `model`.
 
+    Names, tasks and responses that are whole numbers become text, as `7` becomes "7".
+
     Raises:
         StorageError: there is no such file.
         DataError: it is not Parquet, not an outcome table, or too large (`read_parquet`).
@@ -109,7 +112,8 @@ def read(path: Path) -> pd.DataFrame:
     table = read_parquet(read_bytes(path, purpose="outcome table"), source=str(path))
     if "arm" not in table and "model" in table:
         table["arm"] = table["model"]
-    return validate(table)
+    numbered = [name for name in _NAMES if name in table and pd.api.types.is_integer_dtype(table[name])]
+    return validate(table.astype(dict.fromkeys(numbered, "string")))
 
 
 def read_parquet(content: bytes, *, source: str, max_bytes: int = MAX_DECODED_BYTES) -> pd.DataFrame:

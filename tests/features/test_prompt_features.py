@@ -90,3 +90,9 @@ def test_the_sentence_embedding_puts_alike_prompts_together_and_is_kept(tmp_path
     again = extract(texts, config).embedding
     assert again is not None
     assert np.array_equal(again, vectors)
+
+
+def test_an_infinite_vector_is_refused_with_the_text_it_is_of() -> None:
+    vectors = np.array([[0.0, 1.0], [np.inf, 1.0]], dtype=np.float32)
+    with pytest.raises(DataError, match="embedding of text 1"):
+        extract(["a", "b"], embed=lambda texts: vectors)

@@ -1,5 +1,6 @@
 """The learned controller: its arithmetic, what it learns, and that it learns the same every time."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -148,6 +149,22 @@ def test_predictions_are_calibrated_on_noise() -> None:
     held_out = data.features.rows(np.arange(400, 600))
     predicted = fit_controller(data.rows(np.arange(400))).forecast([], features=held_out).quality
     assert np.abs(predicted - 0.7).mean() < 0.1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["solve this " * 100_000, "x" * 1_000_000, "\ud800" * 1_000_000, "Ǹjẹ́ o lè yanjú èyí?", "\0", ""],
+    ids=["words", "one-word", "surrogates", "another-language", "nul", "empty"],
+)
+def test_any_prompt_is_routed_within_50_ms(data: TrainingData, text: str) -> None:
+    router, took_s = fit_controller(data, config=QUICK), []
+    for _ in range(3):
+        started_s = time.process_time()
+        decision = router.route(Prompt("q", text), data.model_ids)
+        took_s.append(time.process_time() - started_s)
+    assert decision.model_id in data.model_ids
+    assert decision.predicted_quality is not None
+    assert min(took_s) < 0.05
 
 
 @pytest.mark.parametrize("name", ["n_parts", "min_prompts", "max_prompts", "max_weighed"])

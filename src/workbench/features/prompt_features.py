@@ -57,7 +57,7 @@ def extract(
     Raises:
         MissingExtraError: `config` names "minilm", and the extra `embeddings` is not installed.
         StorageError: the store of vectors fetched ahead of time cannot be read.
-        DataError: `embed` did not give one vector for each text.
+        DataError: `embed` did not give one vector for each text, or an infinite one; NaN is none.
     """
     config = config or FeatureConfig()
     embed = embed or _embedder(config)
@@ -98,6 +98,9 @@ def _minilm(texts: Sequence[str], store: EmbeddingStore) -> NDArray[np.float32]:
 def _unit_rows(vectors: NDArray[np.float32], n_texts: int) -> NDArray[np.float32]:
     if vectors.ndim != 2 or len(vectors) != n_texts:
         raise DataError(f"an embedding of {n_texts} texts has shape {vectors.shape}; it needs a row for each")
+    is_infinite = np.isinf(vectors).any(axis=1)
+    if is_infinite.any():
+        raise DataError(f"the embedding of text {int(is_infinite.argmax())} (from 0) is infinite")
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: NDArray[np.float32] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms != 0.0)
     return unit.astype(np.float32)

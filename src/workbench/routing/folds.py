@@ -142,7 +142,9 @@ def folded(
     if isinstance(folds, str):
         return Folded(data, _fold_of_column(table, folds, data, notes), tuple(notes))
     if folds > (n_groups := len(np.unique(data.groups))):
-        raise InsufficientDataError(f"{n_groups} groups of prompts cannot make {folds} folds")
+        raise InsufficientDataError(
+            f"{n_groups} different prompts cannot make {folds} folds; record more, or name a column of folds"
+        )
     return Folded(data, parts_by_group(data.groups, folds, seed=seed), tuple(notes))
 
 
