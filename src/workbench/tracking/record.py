@@ -157,6 +157,9 @@ def _arm(arm: ArmSummary, analysis: Analysis, *, shared: Mapping[str, str]) -> A
     if comparison is not None:
         tags |= {"verdict": comparison.verdict, "finding": comparison.finding, "control": comparison.control}
         tags |= {"mlflow.note.content": _cell(comparison.verdict)}
+        if (margin := comparison.margin) is not None:
+            shown = "shown" if margin.is_shown else "not shown"
+            tags |= {"margin": f"{margin.kind} within {100 * margin.margin:g} points: {shown}"}
     return ArmRecord(arm.arm, numbers, tags)
 
 
@@ -165,8 +168,12 @@ def _arm_metrics(arm: ArmSummary) -> dict[str, float | None]:
         **_with_interval("quality", arm.quality),
         "usd_per_1k_prompts": arm.usd_per_1k_prompts,
         "total_cost_usd": arm.total_cost_usd,
+        **_with_interval("usd_per_correct", arm.usd_per_correct),
         "latency_p50_s": arm.latency_p50_s,
         "latency_p95_s": arm.latency_p95_s,
+        **_with_interval("latency_p50_s", arm.latency_p50_interval_s),
+        **_with_interval("latency_p95_s", arm.latency_p95_interval_s),
+        "p_on_front": arm.p_on_front,
         "n_prompts": float(arm.n_prompts),
         "n_calls": float(arm.n_calls),
         "n_errors": float(arm.n_errors),
@@ -175,15 +182,41 @@ def _arm_metrics(arm: ArmSummary) -> dict[str, float | None]:
 
 def _comparison_metrics(comparison: Comparison) -> dict[str, float | None]:
     """Differences are in points: 100 times the difference in quality."""
-    difference = comparison.difference
-    points = Estimate(100 * difference.value, 100 * difference.low, 100 * difference.high)
     return {
-        **_with_interval("difference_points", points),
+        **_with_interval("difference_points", _points(comparison.difference)),
         "p_value": comparison.p_value,
         "p_adjusted": comparison.p_adjusted,
         "mcnemar_p": comparison.mcnemar_p,
         **_with_interval("cost_ratio", comparison.cost_ratio),
+        **_with_interval("latency_difference_s", comparison.latency_difference_s),
+        **_other_metrics(comparison),
     }
+
+
+def _other_metrics(comparison: Comparison) -> dict[str, float | None]:
+    """What other methods say, where they were asked."""
+    metrics: dict[str, float | None] = {
+        "permutation_p": comparison.permutation_p,
+        "errors_p": comparison.errors_p,
+    }
+    if comparison.margin is not None:
+        metrics["margin_p_adjusted"] = comparison.margin.p_adjusted
+    if comparison.adjusted is not None:
+        metrics |= _with_interval("cuped_difference_points", _points(comparison.adjusted.difference))
+    if comparison.posterior is not None:
+        metrics["posterior_p_better"] = comparison.posterior.probability_better
+    if comparison.missing is not None:
+        worst = _points(comparison.missing.interval)
+        metrics |= {"worst_case_points_low": worst.low, "worst_case_points_high": worst.high}
+    if comparison.heterogeneity is not None:
+        metrics["tasks_differ_p"] = comparison.heterogeneity.p_value
+    if comparison.looks is not None and comparison.looks.decided_at is not None:
+        metrics["decided_at_units"] = float(comparison.looks.decided_at)
+    return metrics
+
+
+def _points(difference: Estimate) -> Estimate:
+    return Estimate(100 * difference.value, 100 * difference.low, 100 * difference.high)
 
 
 def _with_interval(name: str, estimate: Estimate | None) -> dict[str, float | None]:
