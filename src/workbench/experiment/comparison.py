@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from workbench.errors import InsufficientDataError
 from workbench.experiment import looks, second_opinions
 from workbench.experiment.analysis import Comparison, MarginTest
@@ -14,6 +16,7 @@ from workbench.experiment.verdict import evidence, finding_of, sentence
 from workbench.stats.estimate import Estimate
 from workbench.stats.proportions import mcnemar
 from workbench.stats.ratios import cost_ratio
+from workbench.stats.relative import two_sample_relative_difference
 
 
 def compared(observed: Scores, arm: str, control: str, *, plan: AnalysisPlan, alpha: float) -> Comparison:
@@ -42,7 +45,7 @@ def compared(observed: Scores, arm: str, control: str, *, plan: AnalysisPlan, al
         p_value=effect.p_value,
         p_adjusted=1.0,
         mcnemar_p=mcnemar(n_better, n_worse) if contrast.is_paired and contrast.is_proportion else None,
-        cost_ratio=_cost_ratio(observed, arm, control, alpha=alpha) if contrast.is_paired else None,
+        cost_ratio=_cost_ratio(observed, contrast, arm, control, alpha=alpha),
         finding="undecided",
         verdict="",
         test=effect.test,
@@ -109,17 +112,21 @@ def _n_both(contrast: Contrast) -> int:
     return len(contrast.treatment) + len(contrast.control)
 
 
-def _cost_ratio(observed: Scores, arm: str, control: str, *, alpha: float) -> Estimate | None:
-    """None where the cost of a shared prompt is unknown, or only one prompt or cluster cost anything."""
+def _cost_ratio(
+    observed: Scores, contrast: Contrast, arm: str, control: str, *, alpha: float
+) -> Estimate | None:
+    """None where the cost of a prompt is unknown, or only one prompt or cluster cost anything."""
     if observed.cost_usd is None:
         return None
-    shared = observed.shared(arm, control)
-    costs = observed.cost_usd.loc[shared, [arm, control]]
-    if costs.isna().any(axis=None) or (costs.sum() == 0.0).any():
+    costs = observed.cost_usd.reindex(observed.quality.index)
+    treatment = costs[arm].to_numpy()[contrast.treatment_rows]
+    baseline = costs[control].to_numpy()[contrast.control_rows]
+    if np.isnan(treatment).any() or np.isnan(baseline).any() or not (treatment.sum() and baseline.sum()):
         return None
-    clusters = None if observed.clusters is None else observed.clusters[shared].to_numpy()
+    clusters = contrast.treatment_clusters, contrast.control_clusters
     try:
-        ratio = cost_ratio(costs[arm].to_numpy(), costs[control].to_numpy(), clusters)
+        if contrast.is_paired:
+            return cost_ratio(treatment, baseline, clusters[0]).ratio_interval(alpha)
+        return two_sample_relative_difference(treatment, baseline, *clusters).ratio_interval(alpha)
     except InsufficientDataError:
         return None
-    return ratio.ratio_interval(alpha)

@@ -174,6 +174,8 @@ def _arms(analysis: Analysis) -> Iterator[str]:
         yield (
             "The ratio of costs has a t interval on the log scale, whose error allows for prompts, or "
             "clusters of them, that make up much of the cost (CR2; Bell & McCaffrey 2002)."
+            if not analysis.is_randomised
+            else "The ratio of costs has a t interval on the log scale, of two samples (Welch 1947)."
         )
     if any(arm.usd_per_correct is not None for arm in analysis.arms):
         yield "What a right answer costs has Fieller's interval (Fieller 1954)."
