@@ -11,6 +11,7 @@ import pytest
 
 from workbench.server.config import ServerConfig
 from workbench.server.server import Server, uvicorn_server
+from workbench.server.targets import Load
 from workbench.settings import Secret
 
 MODELS = ("simulator/sim-small", "simulator/sim-large")
@@ -21,6 +22,7 @@ class Running:
     """A server that takes requests; `http` has its address, `admin` and `caller` are headers with tokens."""
 
     base_url: str
+    port: int
     http: httpx.AsyncClient
     admin: dict[str, str]
     caller: dict[str, str]
@@ -32,9 +34,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(config: ServerConfig) -> AsyncIterator[Running]:
+async def running(config: ServerConfig, *, load: Load | None = None) -> AsyncIterator[Running]:
     """Serve `config` while the block runs; the first admin token makes a key without limits."""
-    app = Server(config)
+    app = Server(config, load=load)
     tokens: list[Secret | None] = []
     app.on_ready = tokens.append
     server = uvicorn_server(app, config)
@@ -51,7 +53,7 @@ async def running(config: ServerConfig) -> AsyncIterator[Running]:
         async with httpx.AsyncClient(base_url=base_url, timeout=30) as http:
             made = await http.post("/admin/keys", json={"name": "test"}, headers=admin)
             caller = {"authorization": f"Bearer {made.json()['token']}"}
-            yield Running(base_url, http, admin, caller)
+            yield Running(base_url, port, http, admin, caller)
     finally:
         server.should_exit = True
         await serving

@@ -10,7 +10,7 @@ from starlette.routing import Mount, Route
 from workbench import __version__
 from workbench.server.admin import admin_routes
 from workbench.server.admin_tokens import AdminTokens
-from workbench.server.administrator import Administrator
+from workbench.server.administrator import AdminDoor, Administrator
 from workbench.server.bodies import encoded
 from workbench.server.chat_completions import ChatCompletionsWire
 from workbench.server.config import ServerConfig
@@ -19,6 +19,7 @@ from workbench.server.embeddings import EmbeddingsEndpoint
 from workbench.server.endpoint import Door, Endpoint
 from workbench.server.exchange import Wire
 from workbench.server.experiment_routes import experiment_routes
+from workbench.server.failures import handlers
 from workbench.server.feedback import PATH as FEEDBACK
 from workbench.server.feedback import FeedbackEndpoint
 from workbench.server.gateway import Gateway
@@ -26,6 +27,7 @@ from workbench.server.guard import App, FailedAttempts, Guard
 from workbench.server.live_experiments import LiveExperiments
 from workbench.server.messages import MessagesWire
 from workbench.server.metrics import Metrics
+from workbench.server.model_list import PATH as MODELS
 from workbench.server.model_list import ModelList
 from workbench.server.openapi import document
 from workbench.server.operations import operation_routes
@@ -55,18 +57,33 @@ def make_app(parts: Parts) -> App:
         for wire in wires
     ]
     described = FastAPI(
-        title="Workbench", version=__version__, docs_url=None, redoc_url=None, openapi_url=None
+        title="Workbench",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        exception_handlers=handlers(),
     )
     administrator = Administrator(parts.admins, attempts)
-    described.include_router(admin_routes(parts.keys, parts.gateway, administrator))
-    described.include_router(experiment_routes(parts.experiments, parts.gateway.targets, administrator))
+    described.include_router(admin_routes(parts.keys, parts.gateway))
+    described.include_router(experiment_routes(parts.experiments, parts.gateway.targets))
     described.include_router(operation_routes(parts.gateway, parts.metrics, administrator))
 
     written = encoded(document(described, wires))
     described.add_route("/openapi.json", lambda _: Response(written, media_type="application/json"))
 
-    models = Route("/v1/models", ModelList(parts.gateway.targets, door), methods=None)
-    feedback = Route(FEEDBACK, FeedbackEndpoint(parts.gateway.log, door, parts.config.limits), methods=None)
-    embeddings = Route(EMBEDDINGS, EmbeddingsEndpoint(parts.gateway, door, parts.config.limits), methods=None)
-    app = Starlette(routes=[*endpoints, models, feedback, embeddings, Mount("/", described)])
+    limits, models = parts.config.limits, ModelList(parts.gateway.targets, door)
+    app = Starlette(
+        routes=[
+            *endpoints,
+            Route(MODELS, models, methods=None),
+            Route(MODELS + "/{name:path}", models, methods=None),
+            Route(FEEDBACK, FeedbackEndpoint(parts.gateway.log, door, limits), methods=None),
+            Route(EMBEDDINGS, EmbeddingsEndpoint(parts.gateway, door, limits), methods=None),
+            Mount("/", AdminDoor(described, administrator, limits)),
+        ],
+        exception_handlers=handlers(wires),
+    )
+    app.router.redirect_slashes = False
     return Guard(app, parts.config)

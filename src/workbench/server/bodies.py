@@ -3,7 +3,8 @@
 import base64
 import binascii
 import json
-from typing import Annotated, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -44,10 +45,13 @@ def parsed(model: type[Read], body: bytes) -> Read:
         problems = []
     if not problems or problems[0]["type"] == "json_invalid":
         raise Refusal(400, "invalid_json", "the body is not JSON; send a JSON object")
+    raise Refusal(400, "invalid_request", first_problem(problems))
+
+
+def first_problem(problems: Sequence[Any]) -> str:
+    """Which field is wrong and why, of the errors that pydantic lists; what was sent is not said again."""
     where = ".".join(str(part) for part in problems[0]["loc"])[:200]
-    raise Refusal(
-        400, "invalid_request", f"{where}: {problems[0]['msg'][:300]}" if where else "not a request"
-    )
+    return f"{where}: {problems[0]['msg'][:300]}" if where else "not a request"
 
 
 def error_body(refusal: Refusal) -> Json:

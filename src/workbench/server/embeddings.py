@@ -12,7 +12,7 @@ from pydantic import Field
 
 from workbench.server.bodies import Body, encoded, error_body, parsed
 from workbench.server.config import LimitsConfig
-from workbench.server.endpoint import Door, whole
+from workbench.server.endpoint import Door, headers_of_refusal, whole
 from workbench.server.exchange import Asked, Json, Refusal, Routed
 from workbench.server.gateway import Gateway, new_request_id
 from workbench.server.guard import Receive, Scope, Send, body_of
@@ -44,9 +44,8 @@ class EmbeddingsEndpoint:
         try:
             said = await self._answered(scope, receive, request_id=headers[0][1])
         except Refusal as refusal:
-            await whole(
-                send, refusal.status, [*headers, *refusal.headers.items()], encoded(error_body(refusal))
-            )
+            headers += headers_of_refusal(refusal)
+            await whole(send, refusal.status, headers, encoded(error_body(refusal)))
             return
         await whole(send, 200, headers, encoded(said))
 

@@ -4,6 +4,7 @@ Plain ASGI: no framework stands between a piece of a stream and its socket.
 """
 
 import asyncio
+import math
 from collections.abc import Coroutine, Iterable
 from contextlib import aclosing
 
@@ -56,7 +57,7 @@ class Endpoint:
         try:
             await self._answer(scope, receive, send, request_id)
         except Refusal as refusal:
-            headers = [("x-request-id", request_id), *_retry_after(refusal), *refusal.headers.items()]
+            headers = [("x-request-id", request_id), *headers_of_refusal(refusal)]
             await whole(send, refusal.status, headers, encoded(self._wire.refused(refusal)))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
@@ -143,9 +144,11 @@ def unauthorised() -> Refusal:
     return Refusal(401, "invalid_api_key", "a valid token is needed", headers={"www-authenticate": "Bearer"})
 
 
-def _retry_after(refusal: Refusal) -> Headers:
+def headers_of_refusal(refusal: Refusal) -> Headers:
+    """What a refusal says in headers, such as how many seconds to wait."""
     if refusal.retry_after_s is not None:
-        yield "retry-after", str(max(1, round(refusal.retry_after_s + 0.5)))
+        yield "retry-after", str(max(1, math.ceil(refusal.retry_after_s)))
+    yield from refusal.headers.items()
 
 
 async def whole(send: Send, status: int, headers: Headers, body: bytes) -> None:

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter
 from pydantic import BaseModel
 
 from workbench.errors import ConfigError
-from workbench.server.administrator import Administrator
 from workbench.server.exchange import Refusal
 from workbench.server.live_experiment import LiveSpec, State
 from workbench.server.live_experiments import LiveExperiment, LiveExperiments
@@ -27,11 +26,9 @@ class ExperimentShown(BaseModel):
     ended_at: float | None
 
 
-def experiment_routes(
-    experiments: LiveExperiments, targets: Targets, administrator: Administrator
-) -> APIRouter:
+def experiment_routes(experiments: LiveExperiments, targets: Targets) -> APIRouter:
     """All routes below `/admin/experiments`."""
-    router = APIRouter(prefix="/admin/experiments", dependencies=[Depends(administrator)], tags=["admin"])
+    router = APIRouter(prefix="/admin/experiments", tags=["admin"])
 
     @router.get("")
     def list_experiments() -> list[ExperimentShown]:
@@ -46,16 +43,14 @@ def experiment_routes(
             for name in [arm.target for arm in spec.arms] + ([spec.shadow.target] if spec.shadow else []):
                 targets.find(name)
             return _shown(experiments.begin(spec))
-        except Refusal as exc:
-            raise HTTPException(404, exc.message) from None
         except ConfigError as exc:
-            raise HTTPException(409, str(exc)) from None
+            raise Refusal(409, "experiment_refused", str(exc)) from None
 
     @router.post("/{name}/stop")
     def stop_experiment(name: str) -> ExperimentShown:
         """End an experiment without a verdict."""
         if not experiments.stop(name):
-            raise HTTPException(404, "no experiment of this name runs")
+            raise Refusal(404, "experiment_not_found", "no experiment of this name runs")
         return next(_shown(one) for one in experiments.listed() if one.spec.name == name)
 
     return router

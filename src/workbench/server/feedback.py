@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from workbench.server.bodies import encoded, error_body, parsed
 from workbench.server.config import LimitsConfig
-from workbench.server.endpoint import Door, whole
+from workbench.server.endpoint import Door, headers_of_refusal, whole
 from workbench.server.exchange import Json, Refusal
 from workbench.server.guard import Receive, Scope, Send, body_of
 from workbench.server.outcome_log import OutcomeLog
@@ -35,7 +35,7 @@ class FeedbackEndpoint:
         try:
             said = await self._taken(scope, receive)
         except Refusal as refusal:
-            await whole(send, refusal.status, refusal.headers.items(), encoded(error_body(refusal)))
+            await whole(send, refusal.status, headers_of_refusal(refusal), encoded(error_body(refusal)))
             return
         await whole(send, 200, (), encoded(said))
 

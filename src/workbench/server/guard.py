@@ -19,12 +19,14 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_SECURITY = (
+SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
+_CLOSE = {"connection": "close"}
+"""Where the rest of a body is not read."""
 _N_TRIES = 20
 _TRIES_S = 60.0
 _N_PEERS = 10_000
@@ -70,7 +72,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        extra = [*_SECURITY, *self._cors_headers(scope)]
+        extra = [*SECURITY, *self._cors_headers(scope)]
 
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -80,7 +82,9 @@ class Guard:
         if (problem := self._problem(scope)) is not None:
             await refuse(problem, secured)
         elif scope["method"] == "OPTIONS" and _header(scope, b"access-control-request-method") is not None:
-            await _answer(204 if self._is_allowed_origin(scope) else 403, b"", secured)
+            status = 204 if self._is_allowed_origin(scope) else 403
+            await secured({"type": "http.response.start", "status": status, "headers": []})
+            await secured({"type": "http.response.body", "body": b""})
         else:
             await self._app(scope, receive, secured)
 
@@ -88,8 +92,6 @@ class Guard:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or _host_name(hosts[0]) not in self._hosts:
             return Refusal(400, "wrong_host", "this server is not called so; add the name to `hosts`")
-        if not scope["path"].startswith("/") or "://" in scope.get("raw_path", b"").decode("latin-1"):
-            return Refusal(400, "wrong_target", "send the path alone")
         if sum(len(name) + len(value) for name, value in scope["headers"]) > self._limits.header_bytes:
             return Refusal(431, "headers_too_large", "the headers are too large")
         coding = _header(scope, b"content-encoding")
@@ -138,22 +140,21 @@ async def body_of(receive: Receive, *, most_bytes: int, within_s: float) -> byte
                 if not message.get("more_body", False):
                     break
     except TimeoutError as exc:
-        raise Refusal(408, "upload_timeout", f"the body did not come in {within_s:g} s") from exc
+        late = f"the body did not come in {within_s:g} s"
+        raise Refusal(408, "upload_timeout", late, headers=_CLOSE) from exc
     return b"".join(parts)
 
 
 def too_large(most_bytes: int) -> Refusal:
     """What a body that is over the limit is told."""
-    return Refusal(413, "body_too_large", f"the body is over {most_bytes:,} bytes")
+    return Refusal(413, "body_too_large", f"the body is over {most_bytes:,} bytes", headers=_CLOSE)
 
 
 async def refuse(refusal: Refusal, send: Send) -> None:
     """Answer a request that reached no protocol, in OpenAI's shape, which most clients read."""
-    await _answer(refusal.status, encoded(error_body(refusal)), send)
-
-
-async def _answer(status: int, body: bytes, send: Send) -> None:
+    status, body = refusal.status, encoded(error_body(refusal))
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    headers.append((b"connection", b"close"))  # its body was not read
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

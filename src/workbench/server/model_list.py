@@ -1,12 +1,13 @@
-"""`GET /v1/models`: what a caller may name."""
+"""`GET /v1/models`: what a caller may name; below it one of them, whose name may have slashes."""
 
 from workbench.server.bodies import encoded, error_body
-from workbench.server.endpoint import Door, whole
+from workbench.server.endpoint import Door, headers_of_refusal, whole
 from workbench.server.exchange import Json, Refusal
 from workbench.server.guard import Receive, Scope, Send
-from workbench.server.targets import AUTO, Targets
+from workbench.server.targets import AUTO, Targets, not_found
 from workbench.server.virtual_keys import VirtualKey
 
+PATH = "/v1/models"
 _ROUTED = (AUTO, "router:")
 
 
@@ -19,17 +20,26 @@ class ModelList:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if scope["method"] != "GET":
-                raise Refusal(405, "method_not_allowed", "use GET", headers={"allow": "GET"})
-            key = self._door.caller(scope).key
+            if scope["method"] not in ("GET", "HEAD"):
+                raise Refusal(405, "method_not_allowed", "use GET", headers={"allow": "GET, HEAD"})
+            said = self._said(self._door.caller(scope).key, scope["path"].removeprefix(PATH).strip("/"))
         except Refusal as refusal:
-            await whole(send, refusal.status, refusal.headers.items(), encoded(error_body(refusal)))
+            await whole(send, refusal.status, headers_of_refusal(refusal), encoded(error_body(refusal)))
             return
-        await whole(send, 200, (), encoded({"object": "list", "data": self._listed(key)}))
+        await whole(send, 200, (), encoded(said))
 
-    def _listed(self, key: VirtualKey) -> list[Json]:
-        names = (name for name in self._targets.names if not key.models or name in key.models)
-        return [{"id": name, "object": "model", "created": 0, "owned_by": _owner(name)} for name in names]
+    def _said(self, key: VirtualKey, name: str) -> Json:
+        listed = [_shown(one) for one in self._targets.names if not key.models or one in key.models]
+        if not name:
+            return {"object": "list", "data": listed}
+        found = next((one for one in listed if one["id"] == name), None)
+        if found is None:
+            raise not_found(name)
+        return found
+
+
+def _shown(name: str) -> Json:
+    return {"id": name, "object": "model", "created": 0, "owned_by": _owner(name)}
 
 
 def _owner(name: str) -> str:

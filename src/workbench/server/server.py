@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 import uvicorn
 
@@ -17,6 +18,7 @@ from workbench.providers.simulator import Simulator
 from workbench.server.admin_tokens import AdminTokens
 from workbench.server.app import Parts, make_app
 from workbench.server.config import ProviderConfig, ServerConfig
+from workbench.server.connection import BoundedConnection
 from workbench.server.database import Engine, open_database
 from workbench.server.gateway import Gateway
 from workbench.server.guard import App, Receive, Scope, Send
@@ -106,7 +108,8 @@ def uvicorn_server(app: App, config: ServerConfig) -> uvicorn.Server:
             lifespan="on",
             backlog=_BACKLOG,
             timeout_graceful_shutdown=round(config.limits.drain_s),
-            h11_max_incomplete_event_size=config.limits.header_bytes,
+            http=partial(BoundedConnection, config.limits),  # type: ignore[arg-type]  # is only called
+            ws="none",
         )
     )
 

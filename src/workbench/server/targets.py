@@ -42,6 +42,12 @@ class Target:
         return float(chances[self.candidates.index(model_id)])
 
 
+def not_found(name: str) -> Refusal:
+    """What is said of a name that nothing here has."""
+    message = f"there is no model {name[:100]!r} here; GET /v1/models lists them"
+    return Refusal(404, "model_not_found", message)
+
+
 Load = Callable[[str], Target]
 """Loads the router at an address; raises `WorkbenchError`."""
 
@@ -109,9 +115,7 @@ class Targets:
             known = self._loaded.get(said["name"] if alias is None else f"{said['name']}@{alias}")
             if known is not None:
                 return known
-        raise Refusal(
-            404, "model_not_found", f"there is no model {name[:100]!r} here; GET /v1/models lists them"
-        )
+        raise not_found(name)
 
     def items(self) -> list[tuple[str, Target]]:
         """Every name with what it stands for now."""

@@ -1,0 +1,46 @@
+"""What is said when a route fails: a refusal as its protocol words it, and of a bug only that there was one.
+
+Starlette lets a bug fly on after it was answered, so that the stack is in the log of the server.
+"""
+
+from collections.abc import Callable, Coroutine, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from workbench.server.bodies import encoded, error_body, first_problem
+from workbench.server.endpoint import headers_of_refusal
+from workbench.server.exchange import Json, Refusal, Wire
+
+Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
+
+_BUG = Refusal(500, "internal_error", "the server failed; its log says why")
+
+
+def handlers(wires: Sequence[Wire] = ()) -> dict[Any, Handler]:
+    """A handler for each kind of exception that leaves a route, worded as the protocol of its path does."""
+    shapes: dict[str, Callable[[Refusal], Json]] = {wire.path: wire.refused for wire in wires}
+
+    async def answered(request: Request, exc: Exception) -> Response:
+        refusal = _refusal(exc)
+        body = encoded(shapes.get(request.url.path, error_body)(refusal))
+        headers = dict(headers_of_refusal(refusal))
+        return Response(body, refusal.status, headers, media_type="application/json")
+
+    return dict.fromkeys((Refusal, HTTPException, RequestValidationError, Exception), answered)
+
+
+def _refusal(exc: Exception) -> Refusal:
+    if isinstance(exc, Refusal):
+        return exc
+    if isinstance(exc, RequestValidationError):
+        return Refusal(400, "invalid_request", first_problem(exc.errors()))
+    if isinstance(exc, HTTPException):
+        phrase = HTTPStatus(exc.status_code).phrase
+        code = phrase.lower().replace(" ", "_")
+        return Refusal(exc.status_code, code, phrase.lower(), headers=exc.headers or {})
+    return _BUG
