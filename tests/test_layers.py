@@ -47,15 +47,15 @@ OWNERS = {
     "typer": {"cli"},
     "fastapi": {
         "server.admin",
-        "server.administrator",
         "server.app",
+        "server.failures",
         "server.operations",
         "server.openapi",
         "server.experiment_routes",
     },
     "prometheus_client": {"server.metrics"},
-    "starlette": {"server.app"},
-    "uvicorn": {"server.server"},
+    "starlette": {"server.app", "server.failures"},
+    "uvicorn": {"server.server", "server.connection"},
     "alembic": {"server.schema", "server.migrations"},
     "sqlalchemy": {
         "server.database",
