@@ -87,7 +87,7 @@ async def test_a_leaderboard_is_kept_though_the_tracking_server_is_dead(tmp_path
     assert kept == ["random", "best_single", "no_information", "oracle"]
 
 
-def test_an_arm_is_described_by_all_that_it_is_made_of(finished: Run) -> None:
+async def test_an_arm_is_described_by_all_that_it_is_made_of(finished: Run) -> None:
     members = {"members": ["simulator/sim-nano", "simulator/sim-small"]}
     spec = ExperimentSpec.model_validate(
         {
