@@ -1,10 +1,11 @@
-"""A chat-completions server that costs next to nothing, for `client.py`; it prints its port.
+"""A chat-completions server that costs next to nothing, for `client.py` and `server.py`; it prints its port.
 
 | path begins with | answer |
 |---|---|
 | `/whole` | one answer, always the same |
 | `/c500g1b0` | a stream of 500 chunks, one a millisecond; `b1000`: held until 1,000 streams are open |
 | `/down` | 503 |
+| `/f10` | the same answer as `/whole`, but 503 to every tenth request |
 | `/l8m50` | the same answer after 50 ms; 429 where 8 are being answered |
 | `/levels` | how many of those were under way at each request since it was last asked |
 | `/stats` | this process's CPU seconds, and the requests it has answered |
@@ -21,6 +22,7 @@ import time
 TEXT = "The answer is four, because two and two make four. " * 4
 USAGE = {"prompt_tokens": 40, "completion_tokens": 44, "total_tokens": 84}
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+_FAILING = re.compile(rb"f(\d+)")
 _LIMITED = re.compile(rb"l(\d+)m(\d+)")
 _STREAM = re.compile(rb"c(\d+)g(\d+)b(\d+)")
 
@@ -44,6 +46,7 @@ class Connection(asyncio.Protocol):
 
     n_answered = 0
     n_under_way = 0
+    n_of_failing = 0
     levels: list[int] = []  # noqa: RUF012 - of all connections
     held: list["Connection"] = []  # noqa: RUF012 - one list for all: the streams that wait for each other
 
@@ -76,6 +79,10 @@ class Connection(asyncio.Protocol):
                     one._send_chunk()
         elif limited := _LIMITED.fullmatch(kind):
             self._answer_later(*map(int, limited.groups()))
+        elif failing := _FAILING.fullmatch(kind):
+            Connection.n_of_failing += 1
+            fails = Connection.n_of_failing % int(failing[1]) == 0
+            self.transport.write(UNAVAILABLE if fails else WHOLE)
         elif kind == b"levels":
             levels, Connection.levels = Connection.levels, []
             self.transport.write(whole(levels))

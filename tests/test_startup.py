@@ -12,7 +12,7 @@ LATE = {
         "numpy", "pandas", "keyring", "cryptography", "redis", "dotenv", "yaml",
     ),
     "workbench.cli": ("httpx", "numpy", "pandas", "pydantic"),
-    "workbench.server.server": (
+    "workbench.serve_session": (
         "pandas", "pyarrow", "sklearn", "torch", "mlflow", "matplotlib", "alembic",
         "scipy.stats", "scipy.optimize", "scipy.linalg",
     ),

@@ -1,11 +1,9 @@
 """What a person at a terminal gets of the server: its address, the first token, and a call to try."""
 
-import asyncio
 from pathlib import Path
 
 from rich.console import Console
 
-from workbench import terminal
 from workbench.errors import MissingExtraError
 from workbench.settings import Secret
 
@@ -32,9 +30,9 @@ def serve(path: Path | None, *, port: int | None) -> None:
     config = ServerConfig(models=_SIMULATED) if path is None else load_config(path)
     if port is not None:
         config = config.model_copy(update={"port": port})
-    console, server = terminal.console(), Server(config, load=load)
+    console, server = Console(markup=False, emoji=False), Server(config, load=load)
     server.on_ready = lambda token: _tell(console, config, token)
-    asyncio.run(uvicorn_server(server, config).serve())
+    uvicorn_server(server, config).run()
 
 
 def _tell(console: Console, config: ServerConfig, token: Secret | None) -> None:

@@ -25,8 +25,8 @@ from workbench.routing.cascade_training import fit_cascade
 from workbench.routing.constraints import Constraints
 from workbench.routing.decide import Predictor
 from workbench.routing.network import NetworkConfig
-from workbench.routing.operating_point import Promise
 from workbench.routing.policy import Policy
+from workbench.routing.promise import Promise
 from workbench.routing.registry import ROUTERS, fit
 from workbench.routing.train import TrainConfig
 from workbench.routing.training_data import TrainingData

@@ -57,6 +57,16 @@ def test_a_decision_carries_its_predictions(data: TrainingData) -> None:
     assert decision.predicted_cost_usd is not None
 
 
+def test_prompts_that_are_decided_together_are_decided_as_if_alone(data: TrainingData) -> None:
+    router = fit_controller(data, config=QUICK, cost_weight=5.0)
+    together = router.route_all(data.prompts[:20], data.model_ids)
+    for prompt, made in zip(data.prompts, together, strict=False):
+        alone = router.route(prompt, data.model_ids)
+        assert (made.model_id, made.fallbacks) == (alone.model_id, alone.fallbacks)
+        assert made.predicted_quality == pytest.approx(alone.predicted_quality, abs=1e-6)
+        assert made.familiarity == pytest.approx(alone.familiarity, abs=1e-5)
+
+
 def test_predictions_are_probabilities_in_the_order_of_the_prompts(data: TrainingData) -> None:
     router = fit_controller(data, config=QUICK)
     predicted = router.forecast(data.prompts).quality

@@ -18,8 +18,10 @@ from workbench.routing.constraints import Constraints, Now
 from workbench.routing.decide import Predictor, by_score
 from workbench.routing.forecast import Floats, Forecast, KnownModels
 from workbench.routing.limits import LIMITS, Happened, certified, p_at_most, stakes
-from workbench.routing.operating_point import OperatingPoint, chosen, operating_point
-from workbench.routing.policy import Policy, policy_for
+from workbench.routing.operating_point import chosen, operating_point
+from workbench.routing.policy import Policy
+from workbench.routing.policy_choice import policy_for
+from workbench.routing.promise import OperatingPoint
 from workbench.types import Prompt
 
 IDS = ("acme/cheap", "acme/middle", "acme/dear")

@@ -18,7 +18,7 @@ from server.conftest import Running, running
 from workbench import outcomes
 from workbench.errors import StorageError
 from workbench.server.config import ServerConfig
-from workbench.server.database import metadata, open_database
+from workbench.server.database import REVISION, metadata, open_database
 from workbench.server.usage import export, forget, totals
 
 pytestmark = pytest.mark.anyio
@@ -28,6 +28,11 @@ def test_the_migrations_make_the_tables_that_the_code_describes(tmp_path: Path) 
     engine = open_database(None, tmp_path)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_a_database_that_has_had_every_migration_is_known_by_its_revision(tmp_path: Path) -> None:
+    with open_database(None, tmp_path).connect() as connection:
+        assert MigrationContext.configure(connection).get_current_revision() == REVISION
 
 
 def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:

@@ -22,9 +22,10 @@ from workbench.routing.base import Router
 from workbench.routing.evaluate import BASELINES, cross_validate
 from workbench.routing.leaderboard import Leaderboard
 from workbench.routing.limits import Happened
-from workbench.routing.operating_point import OperatingPoint, operating_point
+from workbench.routing.operating_point import operating_point
 from workbench.routing.out_of_fold import Contender
 from workbench.routing.policy import at_point
+from workbench.routing.promise import OperatingPoint
 from workbench.routing.training_table import from_table
 from workbench.settings import Settings
 from workbench.storage import folder_inside, writable_folder, write_text

@@ -17,7 +17,7 @@ from scipy.special import erf
 
 from workbench.features import FeatureConfig, PromptFeatures, extract, select, weighted
 from workbench.routing.calibration import Calibration
-from workbench.routing.decide import decide
+from workbench.routing.decide import decide, decide_all
 from workbench.routing.familiarity import Guard
 from workbench.routing.fields import require
 from workbench.routing.forecast import Floats, Forecast, KnownModels, pooled
@@ -196,6 +196,14 @@ class MetaController:
             RoutingError: there are no candidates.
         """
         return decide(self, prompt, candidates)
+
+    def route_all(self, prompts: Sequence[Prompt], candidates: Sequence[str]) -> list[Decision]:
+        """The same for many prompts at once.
+
+        Raises:
+            RoutingError: there are no candidates.
+        """
+        return decide_all(self, prompts, candidates)
 
     def _expected(self, features: PromptFeatures) -> Forecast:
         """For so few prompts that they are compared with all of the training at once."""

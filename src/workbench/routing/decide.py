@@ -76,11 +76,20 @@ def decide(router: Predictor, prompt: Prompt, candidates: Sequence[str]) -> Deci
     Raises:
         RoutingError: there are no candidates.
     """
-    names = distinct(candidates, router.name)
-    forecast = router.forecast([prompt])
-    order = by_score(forecast, cost_weight=router.cost_weight, latency_weight=router.latency_weight)[0]
-    ranked = ranked_candidates(names, [router.models.model_ids[i] for i in order])
-    return decision(router.name, ranked, forecast, router.models)
+    return decide_all(router, [prompt], candidates)[0]
+
+
+def decide_all(router: Predictor, prompts: Sequence[Prompt], candidates: Sequence[str]) -> list[Decision]:
+    """The decision for each of N prompts, from one forecast of them all, which takes far less time.
+
+    Raises:
+        RoutingError: there are no candidates.
+    """
+    names, models = distinct(candidates, router.name), router.models
+    forecast = router.forecast(prompts)
+    order = by_score(forecast, cost_weight=router.cost_weight, latency_weight=router.latency_weight)
+    ranked = (ranked_candidates(names, [models.model_ids[i] for i in row]) for row in order)
+    return [decision(router.name, one, forecast, models, row=row) for row, one in enumerate(ranked)]
 
 
 def ranked_candidates(candidates: Sequence[str], model_ids: Sequence[str]) -> list[str]:
@@ -89,8 +98,10 @@ def ranked_candidates(candidates: Sequence[str], model_ids: Sequence[str]) -> li
     return sorted(candidates, key=lambda name: position.get(name, len(position)))
 
 
-def decision(router: str, ranked: Sequence[str], forecast: Forecast, models: KnownModels) -> Decision:
-    """The first of `ranked`, the others as fallbacks, with what `forecast`, of one prompt, says of it."""
+def decision(
+    router: str, ranked: Sequence[str], forecast: Forecast, models: KnownModels, *, row: int = 0
+) -> Decision:
+    """The first of `ranked`, the others as fallbacks, with what a `row` of `forecast` says of it."""
     if ranked[0] not in models.model_ids:
         return Decision(ranked[0], router, tuple(ranked[1:]))
     best = models.model_ids.index(ranked[0])
@@ -98,10 +109,10 @@ def decision(router: str, ranked: Sequence[str], forecast: Forecast, models: Kno
         model_id=ranked[0],
         router=router,
         fallbacks=tuple(ranked[1:]),
-        predicted_quality=_known(forecast.quality[0, best]),
-        predicted_cost_usd=_known(forecast.cost_usd[0, best]),
-        predicted_latency_s=_known(forecast.latency_s[0, best]),
-        familiarity=_known(forecast.familiarity[0]),
+        predicted_quality=_known(forecast.quality[row, best]),
+        predicted_cost_usd=_known(forecast.cost_usd[row, best]),
+        predicted_latency_s=_known(forecast.latency_s[row, best]),
+        familiarity=_known(forecast.familiarity[row]),
     )
 
 

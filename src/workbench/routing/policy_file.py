@@ -12,8 +12,8 @@ from workbench.routing.base import Router
 from workbench.routing.constraints import Constraints
 from workbench.routing.decide import Predictor
 from workbench.routing.fields import Settings, require
-from workbench.routing.operating_point import Promise
 from workbench.routing.policy import Policy
+from workbench.routing.promise import Promise
 from workbench.types import Decoding
 
 

@@ -8,7 +8,7 @@
 | what every request passes first | `guard` |
 | a protocol over HTTP | `endpoint`; its words: `chat_completions` |
 | what passes between them | `exchange` |
-| what callers may name | `targets` |
+| what callers may name, and what is decided | `targets`, `decisions` |
 | who may call, and what it may cost | `tokens`, `virtual_keys`, `admin_tokens`, `admin` |
 | from a request to an answer | `gateway` |
 | what is kept | `database`, `outcome_log` |

@@ -144,7 +144,7 @@ class ChatRequest(Body):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     reasoning_effort: ReasoningEffort | None = None
     user: Annotated[str, Field(max_length=200)] | None = None
-    workbench: WorkbenchOptions = WorkbenchOptions()
+    workbench: WorkbenchOptions = Field(default_factory=WorkbenchOptions)
 
 
 class ChatCompletionsWire:

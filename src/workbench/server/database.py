@@ -87,6 +87,10 @@ experiments = sa.Table(
 )
 
 
+REVISION = "0002"
+"""The newest of the migrations: a database that has had it needs no other."""
+
+
 def open_database(url: str | None, folder: Path) -> sa.Engine:
     """The database at `url`, by default SQLite in `folder`, with its tables as this version wants them.
 
@@ -96,14 +100,15 @@ def open_database(url: str | None, folder: Path) -> sa.Engine:
         ConfigError: `url` is no address of a database, or its driver is not installed.
         StorageError: it does not answer, or cannot be written.
     """
-    from workbench.server.schema import migrate  # which needs the tables above
-
     writable_folder(folder)
     try:
         engine = sa.create_engine(url or f"sqlite:///{folder / 'server.db'}", hide_parameters=True)
         if engine.dialect.name == "sqlite":
             sa.event.listen(engine, "connect", _prepare)
-        migrate(engine, folder)
+        if _revision(engine) != REVISION:
+            from workbench.server.schema import migrate  # Alembic, which a server rarely needs
+
+            migrate(engine, folder)
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as exc:
         raise ConfigError("database is no URL that SQLAlchemy knows, or its driver is missing") from exc
     except SQLAlchemyError as exc:
@@ -116,6 +121,14 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA busy_timeout=10000")
+
+
+def _revision(engine: sa.Engine) -> str | None:
+    """The newest migration that the database has had; None: none yet."""
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def problem_of(engine: sa.Engine) -> str | None:

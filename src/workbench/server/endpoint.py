@@ -67,7 +67,7 @@ class Endpoint:
         limits = self._limits
         body = await body_of(receive, most_bytes=limits.body_bytes, within_s=limits.upload_s)
         asked = self._wire.read(body, request_id=request_id)
-        routed = self._gateway.route(caller, asked, request_id=request_id)
+        routed = await self._gateway.route(caller, asked, request_id=request_id)
         work = self._stream(caller, routed, send) if asked.is_streamed else self._serve(caller, routed, send)
         await _until_left(work, receive)
 

@@ -27,6 +27,7 @@ from workbench.errors import (
     RequestError,
     WorkbenchError,
 )
+from workbench.server.decisions import Decisions
 from workbench.server.exchange import Asked, Refusal, Routed, Served
 from workbench.server.live_experiment import LiveSpec
 from workbench.server.live_experiments import LiveExperiments
@@ -85,10 +86,11 @@ class Gateway:
         self.log = log
         self._experiments = experiments
         self.shadows = Shadows(client, targets, log)
+        self._decisions = Decisions()
         self._records = (log, *records)
         self._fallbacks = tuple(fallbacks)
 
-    def route(self, caller: Caller, asked: Asked, *, request_id: str) -> Routed:
+    async def route(self, caller: Caller, asked: Asked, *, request_id: str) -> Routed:
         """Let the caller's key count the request, and decide where it goes.
 
         Raises:
@@ -101,7 +103,7 @@ class Gateway:
             caller_may = not caller.key.models or fallback in caller.key.models
             if not caller_may or fallback not in self.targets.model_ids:
                 raise Refusal(404, "model_not_found", f"fallbacks: there is no model {fallback[:100]!r} here")
-        decision = target.decide(asked.prompt)
+        decision = await self._decisions.made(target, asked.prompt)
         if met is not None and met.experiment is not None:
             decision = replace(decision, propensity=self._chance(met.spec, asked.prompt, decision))
         routed = Routed(

@@ -99,7 +99,7 @@ class MessagesRequest(Body):
     tools: list[ToolBody] = Field(default_factory=list)
     tool_choice: ToolChoice | None = None
     metadata: Metadata = Metadata()
-    workbench: WorkbenchOptions = WorkbenchOptions()
+    workbench: WorkbenchOptions = Field(default_factory=WorkbenchOptions)
 
 
 class MessagesWire:

@@ -105,7 +105,7 @@ class ResponsesRequest(Body):
     previous_response_id: str | None = None
     background: bool | None = None
     user: Annotated[str, Field(max_length=200)] | None = None
-    workbench: WorkbenchOptions = WorkbenchOptions()
+    workbench: WorkbenchOptions = Field(default_factory=WorkbenchOptions)
 
 
 class ResponsesWire:
