@@ -120,13 +120,17 @@ class Prompt:
         return replace(self, text="", images=(), history=(*said, answer.message, *messages))
 
 
+ANY_OBJECT = '{"type":"object"}'
+"""As `Decoding.json_schema`: a JSON object of whatever form the prompt asks for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decoding:
     """How a model is asked to answer; None leaves a setting to the provider.
 
     `tool_choice` is auto, none, required, or the name of one tool. `json_schema` is a JSON schema, as JSON
-    text, that the answer must follow. `top_logprobs` asks for the log-probability of each token of the
-    answer and of that many alternatives.
+    text, that the answer must follow; `ANY_OBJECT` is any JSON object. `top_logprobs` asks for the
+    log-probability of each token of the answer and of that many alternatives.
     """
 
     max_output_tokens: int = 512

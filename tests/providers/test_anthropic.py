@@ -42,7 +42,7 @@ from workbench.errors import (
 )
 from workbench.providers.anthropic import AnthropicWire
 from workbench.settings import Secret
-from workbench.types import Decoding, Message, Prompt, ToolCall, Usage
+from workbench.types import ANY_OBJECT, Decoding, Message, Prompt, ToolCall, Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -171,6 +171,7 @@ async def test_a_model_that_takes_no_temperature_is_sent_none(
         ({"top_p": 0.9}, "samples as it does"),
         ({"top_logprobs": 2}, "no log-probabilities"),
         ({"json_schema": "[]"}, "schema"),
+        ({"json_schema": ANY_OBJECT}, "no JSON without a schema"),
     ],
 )
 async def test_what_cannot_be_had_is_refused_before_sending(asked: dict[str, Any], what: str) -> None:

@@ -1,6 +1,7 @@
 """Tools, images and structured answers, in the words of each protocol."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from anthropic.types import Message as AnthropicMessage
@@ -11,7 +12,7 @@ from workbench.server.chat_completions import ChatCompletionsWire
 from workbench.server.exchange import Refusal, Routed, Served, Wire
 from workbench.server.messages import MessagesWire
 from workbench.server.responses import ResponsesWire
-from workbench.types import Completion, Decision, Delta, ToolCall, ToolCallDelta, Usage
+from workbench.types import ANY_OBJECT, Completion, Decision, Delta, ToolCall, ToolCallDelta, Usage
 
 PNG = "iVBORw0KGgo="
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -147,13 +148,38 @@ def arguments_of(events: list[dict[str, object]]) -> str:
     ("wire", "change", "code"),
     [
         (ChatCompletionsWire(), {"n": 2}, "unsupported_parameter"),
-        (ChatCompletionsWire(), {"response_format": {"type": "json_object"}}, "unsupported_parameter"),
+        (ChatCompletionsWire(), {"logit_bias": {"50256": -100}}, "unsupported_parameter"),
+        (ChatCompletionsWire(), {"presence_penalty": 0.5}, "unsupported_parameter"),
+        (ChatCompletionsWire(), {"parallel_tool_calls": False}, "unsupported_parameter"),
+        (ChatCompletionsWire(), {"functions": [{"name": "f"}]}, "unsupported_parameter"),
+        (ChatCompletionsWire(), {"response_format": {"type": "json_schema"}}, "invalid_request"),
         (ChatCompletionsWire(), {"messages": []}, "invalid_request"),
         (ChatCompletionsWire(), {"temperature": 9}, "invalid_request"),
         (MessagesWire(), {"max_tokens": 0}, "invalid_request"),
+        (MessagesWire(), {"top_k": 5}, "unsupported_parameter"),
+        (
+            MessagesWire(),
+            {"tools": [{"type": "web_search_20250305", "name": "w"}]},
+            "invalid_request",
+        ),
+        (ResponsesWire(), {"truncation": "auto"}, "unsupported_parameter"),
         (ResponsesWire(), {"previous_response_id": "resp_1"}, "unsupported_parameter"),
     ],
-    ids=["n", "json_object", "no-messages", "temperature", "no-tokens", "previous"],
+    ids=[
+        "n",
+        "logit_bias",
+        "penalty",
+        "one-call",
+        "functions",
+        "no-schema",
+        "no-messages",
+        "temperature",
+        "no-tokens",
+        "top_k",
+        "web_search",
+        "truncation",
+        "previous",
+    ],
 )
 def test_what_cannot_be_served_is_refused_and_named(wire: Wire, change: dict[str, object], code: str) -> None:
     body = dict(zip(IDS, (CHAT, MESSAGES, RESPONSES), strict=True))[
@@ -163,3 +189,69 @@ def test_what_cannot_be_served_is_refused_and_named(wire: Wire, change: dict[str
         wire.read(json.dumps(body | change).encode(), request_id="r1")
     assert caught.value.code == code
     assert next(iter(change)).split("_")[0] in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": 1, "store": True, "metadata": {"a": "b"}, "parallel_tool_calls": True, "logit_bias": {}},
+        {"presence_penalty": 0, "frequency_penalty": 0.0, "service_tier": "auto", "modalities": ["text"]},
+        {"max_completion_tokens": 50, "prediction": None, "verbosity": "medium", "user": "u"},
+    ],
+    ids=["kept-nowhere", "neutral", "names"],
+)
+def test_what_changes_no_answer_is_left_unheeded(change: dict[str, object]) -> None:
+    plain = ChatCompletionsWire().read(json.dumps(CHAT).encode(), request_id="r1")
+    read = ChatCompletionsWire().read(json.dumps(CHAT | change).encode(), request_id="r1")
+    assert (read.prompt, read.decoding) == (plain.prompt, plain.decoding)
+
+
+def test_any_json_object_can_be_asked_for() -> None:
+    chat = CHAT | {"response_format": {"type": "json_object"}}
+    responses = RESPONSES | {"text": {"format": {"type": "json_object"}}}
+    for wire, body in ((ChatCompletionsWire(), chat), (ResponsesWire(), responses)):
+        assert wire.read(json.dumps(body).encode(), request_id="r1").decoding.json_schema == ANY_OBJECT
+
+
+@pytest.mark.parametrize(
+    ("thinking", "effort"),
+    [({"type": "disabled"}, "none"), ({"type": "enabled", "budget_tokens": 1_024}, "low"),
+     ({"type": "enabled", "budget_tokens": 32_000}, "high"), ({"type": "adaptive"}, None)],
+    ids=["disabled", "little", "much", "adaptive"],
+)  # fmt: skip
+def test_tokens_of_thinking_are_read_as_effort(thinking: dict[str, object], effort: str | None) -> None:
+    asked = MessagesWire().read(json.dumps(MESSAGES | {"thinking": thinking}).encode(), request_id="r1")
+    assert asked.decoding.reasoning_effort == effort
+
+
+def test_thoughts_are_blocks_before_the_text_and_are_taken_back() -> None:
+    wire = MessagesWire()
+    said = wire.whole(Served(routed(wire, MESSAGES), replace(completion("4"), reasoning="2 and 2")))
+    blocks = AnthropicMessage.model_validate(said).content
+    assert [block.type for block in blocks] == ["thinking", "text"]
+    turns = [*MESSAGES["messages"], {"role": "assistant", "content": said["content"]},
+             {"role": "user", "content": "And 3 + 3?"}]  # fmt: skip
+    asked = wire.read(json.dumps(MESSAGES | {"messages": turns}).encode(), request_id="r2")
+    assert [message.content for message in asked.prompt.messages[-2:]] == ["4", "And 3 + 3?"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", "http://169.254.169.254/latest", "https://169.254.169.254/", "https://127.0.0.1/a.png",
+     "https://[::1]/a.png", "https://2852039166/", "https://0x7f.1/a.png", "https://localhost/a.png",
+     "https://metadata.google.internal/", "https://user@example.com/a.png", "https://example.com/a b\r\n",
+     "ftp://example.com/a.png", "data:text/html;base64,PGI+", "data:image/png,abc",
+     "data:image/png;base64,%%", ""],
+)  # fmt: skip
+@pytest.mark.parametrize("wire", [wire for wire, _ in WIRES], ids=IDS)
+def test_a_picture_that_is_not_public_is_refused(wire: Wire, url: str) -> None:
+    parts = {
+        "/v1/chat/completions": {"type": "image_url", "image_url": {"url": url}},
+        "/v1/messages": {"type": "image", "source": {"type": "url", "url": url}},
+        "/v1/responses": {"type": "input_image", "image_url": url},
+    }
+    turns = [{"role": "user", "content": [parts[wire.path]]}]
+    body = {"model": "auto", "max_tokens": 9, "messages": turns, "input": turns}
+    with pytest.raises(Refusal) as caught:
+        wire.read(json.dumps(body).encode(), request_id="r1")
+    assert caught.value.code == "invalid_image"

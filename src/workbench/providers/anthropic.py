@@ -21,7 +21,7 @@ from workbench.providers.conversation import arguments_of, verbatim_of
 from workbench.providers.gathered import Gathered
 from workbench.providers.json_body import given_object, objects_of
 from workbench.providers.key_header import KeyHeader
-from workbench.types import Decoding, Image, Message, Prompt, ToolCall
+from workbench.types import ANY_OBJECT, Decoding, Image, Message, Prompt, ToolCall
 
 Block = Mapping[str, object]
 
@@ -186,6 +186,8 @@ def _output_config(model: str, decoding: Decoding) -> dict[str, object]:
     is_adaptive = _version(model) >= _FIRST_ADAPTIVE
     if decoding.reasoning_effort not in (None, "none") and is_adaptive:
         config["effort"] = decoding.reasoning_effort
+    if decoding.json_schema == ANY_OBJECT:
+        raise ConfigError("Anthropic's protocol has no JSON without a schema; give the schema of the answer")
     if decoding.json_schema is not None:
         schema = given_object(decoding.json_schema, what="the JSON schema of the answer")
         config["format"] = {"type": "json_schema", "schema": schema}

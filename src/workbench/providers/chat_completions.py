@@ -21,7 +21,7 @@ from workbench.providers.json_body import given_object, object_of, objects_of
 from workbench.providers.key_header import BEARER, KeyHeader
 from workbench.providers.wire import HttpProvider
 from workbench.settings import Secret
-from workbench.types import Decoding, Message, Prompt, Tool, ToolCall
+from workbench.types import ANY_OBJECT, Decoding, Message, Prompt, Tool, ToolCall
 
 _MAY_BE_LEFT_OUT = {"seed", "stream_options"}
 """What a server may not know without the answer being another one than was asked for."""
@@ -186,6 +186,8 @@ def _tool_choice(choice: str | None) -> object:
 def _response_format(json_schema: str | None) -> object:
     if json_schema is None:
         return None
+    if json_schema == ANY_OBJECT:
+        return {"type": "json_object"}
     schema = given_object(json_schema, what="the schema of the answer")
     return {
         "type": "json_schema",

@@ -22,7 +22,7 @@ from workbench.providers.gathered import Gathered
 from workbench.providers.gemini_answer import GeminiAnswer
 from workbench.providers.json_body import given_object, objects_of
 from workbench.providers.key_header import KeyHeader
-from workbench.types import Decoding, Image, Message, Prompt, Tool, ToolCall
+from workbench.types import ANY_OBJECT, Decoding, Image, Message, Prompt, Tool, ToolCall
 
 Part = Mapping[str, object]
 
@@ -172,7 +172,9 @@ def _generation_config(model: str, decoding: Decoding) -> dict[str, object]:
         "stopSequences": list(decoding.stop) or None,
         "thinkingConfig": _thinking_config(model, decoding.reasoning_effort),
     }
-    if decoding.json_schema is not None:
+    if decoding.json_schema == ANY_OBJECT:
+        fields["responseMimeType"] = "application/json"
+    elif decoding.json_schema is not None:
         schema = given_object(decoding.json_schema, what="the JSON schema of the answer")
         fields |= {"responseMimeType": "application/json", "responseJsonSchema": schema}
     if decoding.top_logprobs is not None:

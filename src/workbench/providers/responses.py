@@ -19,7 +19,7 @@ from workbench.providers.gathered import Gathered
 from workbench.providers.json_body import given_object, objects_of
 from workbench.providers.key_header import BEARER, KeyHeader
 from workbench.providers.responses_answer import ResponsesAnswer
-from workbench.types import Decoding, Message, Prompt, Tool
+from workbench.types import ANY_OBJECT, Decoding, Message, Prompt, Tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,5 +133,7 @@ def _tool_choice(choice: str | None) -> object:
 def _format(json_schema: str | None) -> object:
     if json_schema is None:
         return None
+    if json_schema == ANY_OBJECT:
+        return {"format": {"type": "json_object"}}
     schema = given_object(json_schema, what="the schema of the answer")
     return {"format": {"type": "json_schema", "name": SCHEMA_NAME, "schema": schema, "strict": True}}

@@ -3,8 +3,11 @@
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,6 +16,12 @@ from workbench.types import Image
 
 MAX_OUTPUT_TOKENS = 4096
 """Where a caller sets no limit: the most that one answer is let cost must be known before it is sent."""
+
+_DATA_URL = re.compile(r"data:(?P<type>[^;,]{1,50});base64,")
+_PICTURE = re.compile(r"image/[a-z0-9.+-]{1,40}")
+_ENDS_IN_NUMBER = re.compile(r"(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$", re.IGNORECASE)
+"""Such a host is an IP address, however it is written: https://url.spec.whatwg.org/#ends-in-a-number-checker."""
+_INSIDE = ("localhost", ".local", ".internal", ".lan", ".home.arpa")
 
 Read = TypeVar("Read", bound=BaseModel)
 
@@ -54,6 +63,18 @@ def first_problem(problems: Sequence[Any]) -> str:
     return f"{where}: {problems[0]['msg'][:300]}" if where else "not a request"
 
 
+def refuse_changed(sent: BaseModel, neutral: Mapping[str, Sequence[object]]) -> None:
+    """Refuse fields that would change the answer and that no provider is sent, unless their value is neutral.
+
+    Raises:
+        Refusal: names the first of them.
+    """
+    for name, values in neutral.items():
+        if getattr(sent, name) not in (None, *values):
+            reason = f"{name}: this server cannot pass it on, and the answer would differ; leave it out"
+            raise Refusal(400, "unsupported_parameter", reason)
+
+
 def error_body(refusal: Refusal) -> Json:
     """An error as OpenAI's clients read it; so are those told that reached no protocol."""
     kind = "invalid_request_error" if refusal.status < 500 and refusal.status != 429 else "server_error"
@@ -74,32 +95,56 @@ def event(body: Json) -> bytes:
 
 
 def image_of(url: str) -> Image:
-    """The picture at a data URL, or an address for the provider to fetch.
+    """The picture at a data URL, or an address for the provider to fetch; nothing is fetched here.
 
     Raises:
-        Refusal: it is neither an https address nor a data URL of a picture.
+        Refusal: it is neither a public https address nor a data URL of a picture.
     """
-    if url.startswith("data:"):
-        head, _, content = url[5:].partition(",")
-        media_type, _, coding = head.partition(";")
-        try:
-            return (
-                Image(base64.b64decode(content, validate=True), media_type)
-                if coding == "base64"
-                else _no_image()
-            )
-        except (binascii.Error, ValueError) as exc:
-            raise _bad_image() from exc
-    if not url.startswith("https://"):
+    if not url.startswith("data:"):
+        if not _is_public(url):
+            raise _bad_image()
+        return Image(url=url)
+    found = _DATA_URL.match(url)
+    if found is None:
         raise _bad_image()
-    return Image(url=url)
+    return picture(url[found.end() :], found["type"])
 
 
-def _no_image() -> Image:
+def picture(content: str, media_type: str) -> Image:
+    """The picture in base64.
+
+    Raises:
+        Refusal: it is not.
+    """
+    try:
+        if _PICTURE.fullmatch(media_type):
+            return Image(base64.b64decode(content, validate=True), media_type)
+    except (binascii.Error, ValueError) as exc:
+        raise _bad_image() from exc
     raise _bad_image()
 
 
+def _is_public(url: str) -> bool:
+    """Whether this is an https address by a public name: a provider of one's own would fetch from inside."""
+    try:
+        parts = urlsplit(url)
+        host, has_user = parts.hostname or "", "@" in parts.netloc
+        parts.port  # noqa: B018 - which may be none
+    except ValueError:
+        return False
+    is_plain = parts.scheme == "https" and not has_user and url.isprintable() and " " not in url
+    if ":" in host or _ENDS_IN_NUMBER.search(host):
+        return is_plain and _is_global(host)
+    return is_plain and "." in host and not host.rstrip(".").endswith(_INSIDE)
+
+
+def _is_global(host: str) -> bool:
+    try:
+        return ip_address(host).is_global
+    except ValueError:
+        return False
+
+
 def _bad_image() -> Refusal:
-    return Refusal(
-        400, "invalid_image", "image_url.url must be an https address or data:image/...;base64,..."
-    )
+    reason = "an image must be a public https address, or data:image/...;base64,..."
+    return Refusal(400, "invalid_image", reason)

@@ -4,6 +4,7 @@ Source: https://platform.openai.com/docs/api-reference/chat
 """
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,9 +17,11 @@ from workbench.server.bodies import (
     event,
     image_of,
     parsed,
+    refuse_changed,
 )
 from workbench.server.exchange import Asked, Json, Refusal, Routed, Served, Stream, decision_of
 from workbench.types import (
+    ANY_OBJECT,
     Completion,
     Decoding,
     Delta,
@@ -33,6 +36,18 @@ from workbench.types import (
 )
 
 FINISH = {"stop": "stop", "length": "length", "content_filter": "content_filter", "tool_calls": "tool_calls"}
+_NEUTRAL: dict[str, Sequence[object]] = {
+    "n": [1],
+    "logit_bias": [{}],
+    "presence_penalty": [0.0],
+    "frequency_penalty": [0.0],
+    "modalities": [["text"]],
+    "verbosity": ["medium"],
+    "audio": [],
+    "web_search_options": [],
+    "functions": [[]],
+}
+"""What changes an answer and cannot be passed on, with the values that change nothing."""
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -144,6 +159,15 @@ class ChatRequest(Body):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     reasoning_effort: ReasoningEffort | None = None
     user: Annotated[str, Field(max_length=200)] | None = None
+    parallel_tool_calls: bool | None = None
+    logit_bias: dict[str, float] | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    modalities: list[str] | None = None
+    verbosity: str | None = None
+    audio: dict[str, Any] | None = None
+    web_search_options: dict[str, Any] | None = None
+    functions: list[dict[str, Any]] | None = None
     workbench: WorkbenchOptions = Field(default_factory=WorkbenchOptions)
 
 
@@ -156,13 +180,10 @@ class ChatCompletionsWire:
         """What a body asks for.
 
         Raises:
-            Refusal: it is no such request, or asks for several answers or for JSON without a schema.
+            Refusal: it is no such request, or asks for what changes the answer and cannot be passed on.
         """
         sent = parsed(ChatRequest, body)
-        if (sent.n or 1) > 1:
-            raise Refusal(
-                400, "unsupported_parameter", "n: one answer a request is served; ask again for more"
-            )
+        refuse_changed(sent, _NEUTRAL if not sent.tools else _NEUTRAL | {"parallel_tool_calls": [True]})
         options = sent.workbench
         return Asked(
             target=sent.model,
@@ -368,6 +389,8 @@ def _choice(sent: ChatRequest) -> str | None:
 def _schema(wanted: ResponseFormat | None) -> str | None:
     if wanted is None or wanted.type == "text":
         return None
-    if wanted.type == "json_object" or wanted.json_schema is None:
-        raise Refusal(400, "unsupported_parameter", "response_format: send json_schema with a schema")
+    if wanted.type == "json_object":
+        return ANY_OBJECT
+    if wanted.json_schema is None:
+        raise Refusal(400, "invalid_request", "response_format: json_schema needs a schema")
     return json.dumps(wanted.json_schema.schema_)

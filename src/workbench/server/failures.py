@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from workbench.server.administrator import is_below
 from workbench.server.bodies import encoded, error_body, first_problem
 from workbench.server.endpoint import headers_of_refusal
 from workbench.server.exchange import Json, Refusal, Wire
@@ -26,8 +27,9 @@ def handlers(wires: Sequence[Wire] = ()) -> dict[Any, Handler]:
     shapes: dict[str, Callable[[Refusal], Json]] = {wire.path: wire.refused for wire in wires}
 
     async def answered(request: Request, exc: Exception) -> Response:
-        refusal = _refusal(exc)
-        body = encoded(shapes.get(request.url.path, error_body)(refusal))
+        refusal, path = _refusal(exc), request.url.path
+        found = (shape for place, shape in shapes.items() if is_below(path, (place,)))
+        body = encoded(next(found, error_body)(refusal))
         headers = dict(headers_of_refusal(refusal))
         return Response(body, refusal.status, headers, media_type="application/json")
 

@@ -3,6 +3,7 @@
 No HTTP: `endpoint` has that. It is the `Client` and the routers of the rest of the package.
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -10,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from workbench.budget import Reservation
+from workbench.budget import Reservation, billable_usage
 from workbench.client import Client
 from workbench.errors import (
     AllProvidersFailedError,
@@ -145,7 +146,7 @@ class Gateway:
             Refusal: it did not begin, or broke off.
         """
         reservation = self._reserved(caller, routed)
-        started_s, is_over = time.monotonic(), False
+        started_s, is_over, n_text_bytes = time.monotonic(), False, 0
         asked, decision = routed.asked, routed.decision
         try:
             deltas = self.client.stream(
@@ -154,13 +155,15 @@ class Gateway:
             async with aclosing(deltas):
                 async for delta in deltas:
                     if delta.completion is None:
+                        n_text_bytes += len(delta.text.encode(errors="replace"))
                         yield Piece(delta)
                         continue
                     is_over = True
                     yield Piece(delta, self._served(caller, routed, delta.completion, reservation))
         except BaseException as exc:
             if not is_over:
-                self._failed(caller, routed, exc, reservation, time.monotonic() - started_s)
+                elapsed_s = time.monotonic() - started_s
+                self._failed(caller, routed, exc, reservation, elapsed_s, n_text_bytes=n_text_bytes)
             if isinstance(exc, WorkbenchError):
                 raise refusal_of(exc) from exc
             raise
@@ -230,6 +233,17 @@ class Gateway:
             record.served(caller.key, served)
         return served
 
+    def _cost_usd(self, routed: Routed, failure: BaseException, *, n_text_bytes: int) -> float | None:
+        """What a request that was not answered whole may be billed; who leaves a stream pays what came."""
+        if isinstance(failure, ProviderError):
+            return failure.cost_usd
+        if not isinstance(failure, asyncio.CancelledError | GeneratorExit):
+            return None
+        asked = routed.asked
+        usage = billable_usage(failure, asked.prompt, asked.decoding, n_text_bytes=n_text_bytes)
+        price = self.client.catalog.callable_model(routed.decision.model_id).price_on()
+        return None if price is None or usage is None else price.cost_usd(usage)
+
     def _failed(
         self,
         caller: Caller,
@@ -237,8 +251,10 @@ class Gateway:
         failure: BaseException,
         reservation: Reservation | None,
         latency_s: float,
+        *,
+        n_text_bytes: int = 0,
     ) -> None:
-        cost_usd = failure.cost_usd if isinstance(failure, ProviderError) else None
+        cost_usd = self._cost_usd(routed, failure, n_text_bytes=n_text_bytes)
         if reservation is not None:
             reservation.settle(cost_usd or 0.0)
         for record in self._records:

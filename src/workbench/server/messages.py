@@ -3,17 +3,26 @@
 Source: https://docs.anthropic.com/en/api/messages
 """
 
-import base64
-import binascii
 import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from workbench.server.bodies import Body, WorkbenchOptions, encoded, image_of, parsed
+from workbench.server.bodies import Body, WorkbenchOptions, encoded, image_of, parsed, picture, refuse_changed
 from workbench.server.exchange import Asked, Json, Refusal, Routed, Served, Stream, decision_of
-from workbench.types import Completion, Decoding, Delta, Image, Message, Prompt, Tool, ToolCall, Usage
+from workbench.types import (
+    Completion,
+    Decoding,
+    Delta,
+    Image,
+    Message,
+    Prompt,
+    ReasoningEffort,
+    Tool,
+    ToolCall,
+    Usage,
+)
 
 STOP = {
     "stop": "end_turn",
@@ -33,6 +42,10 @@ _ERRORS = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+
+
+_LITTLE, _MUCH = 2_048, 8_192
+"""Tokens of thinking, up to which it is little or middling."""
 
 
 class Source(Body):
@@ -67,6 +80,7 @@ class Turn(Body):
 class ToolBody(Body):
     """A tool that a model may use."""
 
+    type: Literal["custom"] | None = None
     name: Annotated[str, Field(min_length=1, max_length=128)]
     description: str = ""
     input_schema: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
@@ -77,6 +91,27 @@ class ToolChoice(Body):
 
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
+
+
+class Thinking(Body):
+    """Whether a model thinks first; how many tokens of it becomes how much."""
+
+    type: Literal["enabled", "disabled", "adaptive"]
+    budget_tokens: Annotated[int, Field(ge=1)] | None = None
+
+
+class OutputFormat(Body):
+    """The schema that an answer must follow."""
+
+    type: Literal["json_schema"]
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+
+
+class OutputConfig(Body):
+    """What form an answer must have, and how much a model thinks."""
+
+    format: OutputFormat | None = None
+    effort: ReasoningEffort | None = None
 
 
 class Metadata(Body):
@@ -99,6 +134,11 @@ class MessagesRequest(Body):
     tools: list[ToolBody] = Field(default_factory=list)
     tool_choice: ToolChoice | None = None
     metadata: Metadata = Metadata()
+    thinking: Thinking | None = None
+    output_config: OutputConfig = OutputConfig()
+    top_k: int | None = None
+    mcp_servers: list[dict[str, Any]] | None = None
+    container: str | dict[str, Any] | None = None
     workbench: WorkbenchOptions = Field(default_factory=WorkbenchOptions)
 
 
@@ -111,9 +151,10 @@ class MessagesWire:
         """What a body asks for.
 
         Raises:
-            Refusal: it is no such request.
+            Refusal: it is no such request, or asks for what changes the answer and cannot be passed on.
         """
         sent = parsed(MessagesRequest, body)
+        refuse_changed(sent, {"top_k": [], "mcp_servers": [[]], "container": []})
         options = sent.workbench
         return Asked(
             target=sent.model,
@@ -237,6 +278,8 @@ def _head(routed: Routed, model_id: str) -> Json:
 
 def _content(completion: Completion) -> list[Json]:
     said: list[Json] = []
+    if completion.reasoning:
+        said.append({"type": "thinking", "thinking": completion.reasoning, "signature": ""})
     if completion.text or not completion.tool_calls:
         said.append({"type": "text", "text": completion.text})
     said += [
@@ -293,10 +336,7 @@ def _text(blocks: str | Sequence[Block]) -> str:
 def _image(source: Source) -> Image:
     if source.type == "url":
         return image_of(source.url)
-    try:
-        return Image(base64.b64decode(source.data, validate=True), source.media_type)
-    except (binascii.Error, ValueError) as exc:
-        raise Refusal(400, "invalid_image", "an image's source.data must be base64") from exc
+    return picture(source.data, source.media_type)
 
 
 def _decoding(sent: MessagesRequest) -> Decoding:
@@ -307,7 +347,21 @@ def _decoding(sent: MessagesRequest) -> Decoding:
         stop=tuple(sent.stop_sequences),
         tools=tuple(Tool(tool.name, tool.description, json.dumps(tool.input_schema)) for tool in sent.tools),
         tool_choice=_choice(sent.tool_choice),
+        json_schema=None
+        if sent.output_config.format is None
+        else json.dumps(sent.output_config.format.schema_),
+        reasoning_effort=sent.output_config.effort or _effort(sent.thinking),
     )
+
+
+def _effort(thinking: Thinking | None) -> ReasoningEffort | None:
+    """How much a model thinks, of the tokens that it may think in; other protocols have words for it."""
+    if thinking is None or thinking.type == "adaptive":
+        return None
+    if thinking.type == "disabled":
+        return "none"
+    budget = thinking.budget_tokens or 0
+    return "low" if budget <= _LITTLE else "medium" if budget <= _MUCH else "high"
 
 
 def _choice(choice: ToolChoice | None) -> str | None:

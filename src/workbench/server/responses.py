@@ -5,6 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/responses
 """
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -17,9 +18,11 @@ from workbench.server.bodies import (
     error_body,
     image_of,
     parsed,
+    refuse_changed,
 )
 from workbench.server.exchange import Asked, Json, Refusal, Routed, Served, Stream, decision_of
 from workbench.types import (
+    ANY_OBJECT,
     Completion,
     Decoding,
     Delta,
@@ -30,6 +33,14 @@ from workbench.types import (
     ToolCall,
     Usage,
 )
+
+_NEUTRAL: dict[str, Sequence[object]] = {
+    "truncation": ["disabled"],
+    "max_tool_calls": [],
+    "prompt": [],
+    "conversation": [],
+}
+"""What changes an answer and cannot be passed on, with the values that change nothing."""
 
 
 class Part(Body):
@@ -104,6 +115,11 @@ class ResponsesRequest(Body):
     reasoning: Reasoning | None = None
     previous_response_id: str | None = None
     background: bool | None = None
+    parallel_tool_calls: bool | None = None
+    truncation: str | None = None
+    max_tool_calls: int | None = None
+    prompt: dict[str, Any] | None = None
+    conversation: str | dict[str, Any] | None = None
     user: Annotated[str, Field(max_length=200)] | None = None
     workbench: WorkbenchOptions = Field(default_factory=WorkbenchOptions)
 
@@ -123,6 +139,7 @@ class ResponsesWire:
         if sent.previous_response_id is not None or sent.background:
             reason = "previous_response_id and background: no response is kept; send the whole conversation"
             raise Refusal(400, "unsupported_parameter", reason)
+        refuse_changed(sent, _NEUTRAL if not sent.tools else _NEUTRAL | {"parallel_tool_calls": [True]})
         options = sent.workbench
         return Asked(
             target=sent.model,
@@ -401,6 +418,8 @@ def _tool(tool: ToolBody) -> Tool:
 def _schema(wanted: Format) -> str | None:
     if wanted.type == "text":
         return None
+    if wanted.type == "json_object":
+        return ANY_OBJECT
     if wanted.schema_ is None:
-        raise Refusal(400, "unsupported_parameter", "text.format: send json_schema with a schema")
+        raise Refusal(400, "invalid_request", "text.format: json_schema needs a schema")
     return json.dumps(wanted.schema_)
