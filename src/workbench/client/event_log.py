@@ -5,6 +5,7 @@ Nothing of `logging` or structlog is configured but that one logger, and only on
 
 import logging
 from collections.abc import MutableMapping
+from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
 import structlog
@@ -41,18 +42,7 @@ class EventLog:
 
     def __init__(self, *, with_content: bool = False) -> None:
         self._with_content = with_content
-        self._log: structlog.stdlib.BoundLogger = structlog.wrap_logger(
-            _LOGGER,
-            wrapper_class=structlog.stdlib.BoundLogger,
-            processors=[
-                structlog.stdlib.filter_by_level,
-                structlog.contextvars.merge_contextvars,
-                structlog.stdlib.add_log_level,
-                _STAMP,
-                _safe,
-                structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-            ],
-        )
+        self._log = _logger()
 
     def __call__(self, event: Event) -> None:
         """Log `event`: a failure, a wait, a fallback and an open breaker as warnings, the rest as info."""
@@ -111,6 +101,39 @@ def stop() -> None:
         _LOGGER.removeHandler(handler)
         _LOGGER.setLevel(logging.NOTSET)
         _LOGGER.propagate = True
+
+
+class Lines:
+    """Lines of another kind on the same logger, such as one for each request to the server."""
+
+    def __init__(self) -> None:
+        self._log = _logger()
+
+    def write(self, event: str, *, is_warning: bool, **fields: object) -> None:
+        """One line; fields that are None are left out."""
+        say = self._log.warning if is_warning else self._log.info
+        say(event, **{name: value for name, value in fields.items() if value is not None})
+
+
+def bound(**fields: object) -> AbstractContextManager[None]:
+    """A block in which every line has these fields, unless it has its own of that name."""
+    return structlog.contextvars.bound_contextvars(**fields)
+
+
+def _logger() -> structlog.stdlib.BoundLogger:
+    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        _LOGGER,
+        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            _STAMP,
+            _safe,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+    )
+    return logger
 
 
 def _name(event: Event) -> str:
@@ -188,13 +211,13 @@ def _end(completion: Completion | None, failure: BaseException | None) -> Fields
         return {
             "error": type(failure).__name__,
             "status": failure.status,
-            "request_id": failure.request_id,
+            "provider_request_id": failure.request_id,
         }
     if completion is None:
         return {"error": None if failure is None else type(failure).__name__}
     return {
         "finish_reason": completion.finish_reason,
-        "request_id": completion.request_id,
+        "provider_request_id": completion.request_id,
         "is_cached": completion.is_cached,
     }
 

@@ -20,6 +20,8 @@ from workbench.types import Attempt, Completion, Decoding, Prompt
 if TYPE_CHECKING:  # an extra
     from opentelemetry.trace import TracerProvider
 
+    from workbench.client.spans import Serving
+
 
 @dataclass(frozen=True, slots=True)
 class CallStarted:
@@ -204,6 +206,19 @@ def configure_spans(provider: "TracerProvider | None" = None, *, with_content: b
     except ModuleNotFoundError as exc:
         raise MissingExtraError("tracing", "making spans of calls") from exc
     observe_everywhere(_SPANS, Spans(provider, with_content=with_content))
+
+
+def server_spans(provider: "TracerProvider | None" = None) -> "Serving":
+    """What makes a span of each request that a server answers.
+
+    Raises:
+        MissingExtraError: OpenTelemetry is not installed.
+    """
+    try:
+        from workbench.client.spans import Serving  # an extra
+    except ModuleNotFoundError as exc:
+        raise MissingExtraError("tracing", "making spans of requests") from exc
+    return Serving(provider)
 
 
 def stop_spans() -> None:

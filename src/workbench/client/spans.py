@@ -8,13 +8,15 @@ No header is added to what providers are sent.
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
 from workbench.client.embedding import NO_ANSWER
@@ -55,6 +57,38 @@ class _Open:
 
     span: Span
     first_token_ns: int | None = None
+
+
+class Serving:
+    """Makes the span of a request that is served, below the one that its caller names; calls are below it.
+
+    Args:
+        provider: where spans go; None: the global one.
+    """
+
+    def __init__(self, provider: TracerProvider | None = None) -> None:
+        self._tracer = trace.get_tracer("workbench", version("workbench"), tracer_provider=provider)
+
+    @contextmanager
+    def span(self, method: str, route: str, headers: Mapping[str, str]) -> Iterator[Span]:
+        """A span while the block serves; `route` is a path that the server knows, and not a caller's word."""
+        attributes = {"http.request.method": method, "http.route": route}
+        with self._tracer.start_as_current_span(
+            f"{method} {route}",
+            context=TraceContextTextMapPropagator().extract(headers),
+            kind=SpanKind.SERVER,
+            attributes=attributes,
+            record_exception=False,  # its text may have what a caller wrote
+            set_status_on_exception=False,
+        ) as span:
+            yield span
+
+    @staticmethod
+    def end(span: Span, status: int, attributes: Attributes) -> None:
+        """Say how it ended: a status of HTTP, 0 where there was none."""
+        span.set_attributes(_known({"http.response.status_code": status or None, **attributes}))
+        if status >= 500 or not status:
+            span.set_status(Status(StatusCode.ERROR))
 
 
 class Spans:

@@ -8,8 +8,9 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from workbench import __version__
+from workbench.client.event_log import Lines
+from workbench.client.events import server_spans
 from workbench.server.admin import admin_routes
-from workbench.server.admin_tokens import AdminTokens
 from workbench.server.administrator import AdminDoor, Administrator
 from workbench.server.bodies import encoded
 from workbench.server.chat_completions import ChatCompletionsWire
@@ -22,17 +23,16 @@ from workbench.server.experiment_routes import experiment_routes
 from workbench.server.failures import handlers
 from workbench.server.feedback import PATH as FEEDBACK
 from workbench.server.feedback import FeedbackEndpoint
+from workbench.server.foundation import Foundation
 from workbench.server.gateway import Gateway
-from workbench.server.guard import App, FailedAttempts, Guard
-from workbench.server.live_experiments import LiveExperiments
+from workbench.server.guard import App, Guard
 from workbench.server.messages import MessagesWire
-from workbench.server.metrics import Metrics
 from workbench.server.model_list import PATH as MODELS
 from workbench.server.model_list import ModelList
 from workbench.server.openapi import document
 from workbench.server.operations import operation_routes
+from workbench.server.request_log import RequestLog
 from workbench.server.responses import ResponsesWire
-from workbench.server.virtual_keys import VirtualKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,13 @@ class Parts:
 
     config: ServerConfig
     gateway: Gateway
-    keys: VirtualKeys
-    admins: AdminTokens
-    metrics: Metrics
-    experiments: LiveExperiments
+    foundation: Foundation
 
 
 def make_app(parts: Parts) -> App:
     """The app. It opens nothing: `parts` are open when the first request comes."""
-    attempts = FailedAttempts()
-    door = Door(parts.keys, attempts)
+    kept, attempts = parts.foundation, parts.foundation.attempts
+    door = Door(kept.keys, attempts)
     wires: list[Wire] = [ChatCompletionsWire(), ResponsesWire(), MessagesWire()]
     endpoints = [
         Route(wire.path, Endpoint(wire, parts.gateway, door, parts.config.limits), methods=None)
@@ -65,10 +62,10 @@ def make_app(parts: Parts) -> App:
         redirect_slashes=False,
         exception_handlers=handlers(),
     )
-    administrator = Administrator(parts.admins, attempts)
-    described.include_router(admin_routes(parts.keys, parts.gateway))
-    described.include_router(experiment_routes(parts.experiments, parts.gateway.targets))
-    described.include_router(operation_routes(parts.gateway, parts.metrics, administrator))
+    administrator = Administrator(kept.admins, attempts)
+    described.include_router(admin_routes(kept.keys, parts.gateway))
+    described.include_router(experiment_routes(kept.experiments, parts.gateway.targets))
+    described.include_router(operation_routes(parts.gateway, kept, administrator))
 
     written = encoded(document(described, wires))
     described.add_route("/openapi.json", lambda _: Response(written, media_type="application/json"))
@@ -86,4 +83,13 @@ def make_app(parts: Parts) -> App:
         exception_handlers=handlers(wires),
     )
     app.router.redirect_slashes = False
-    return Guard(app, parts.config)
+    return _watched(Guard(app, parts.config), parts.config, app)
+
+
+def _watched(guarded: App, config: ServerConfig, app: Starlette) -> App:
+    """With a line in the log and a span for each request, where the file says so."""
+    if config.log == "off" and not config.tracing:
+        return guarded
+    routes = frozenset(route.path for route in app.routes if isinstance(route, Route))
+    lines = Lines() if config.log == "json" else None
+    return RequestLog(guarded, lines=lines, spans=server_spans() if config.tracing else None, routes=routes)

@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -60,7 +60,8 @@ class ServerConfig(_Strict):
     `models` are those that callers may name, and that routers without models of their own choose from.
     `auto` is the router that `model: auto` asks; `routers` are those that callers may name beside it, as
     `router:NAME@ALIAS`; a `.ckpt` file has the name that it is given here. `prompts_are_kept`: the text of
-    prompts and answers is kept with the outcomes.
+    prompts and answers is kept with the outcomes. `shared`: what counts for all workers together is in Redis,
+    which several workers need.
     """
 
     host: str = "127.0.0.1"
@@ -82,8 +83,20 @@ class ServerConfig(_Strict):
     reload_s: Annotated[float, Field(gt=0)] = 60.0
     judge_s: Annotated[float, Field(gt=0)] = 5.0
     workers: Annotated[int, Field(ge=1, le=64)] = 1
+    shared: Literal["off", "redis"] = Field(
+        default="off", description="where limits, budgets and breakers of all workers are"
+    )
+    cache: Literal["off", "memory", "disk", "redis"] = "off"
+    log: Literal["off", "json"] = "off"
+    tracing: bool = Field(default=False, description="an OpenTelemetry span of each request")
     cors: CorsConfig = CorsConfig()
     limits: LimitsConfig = LimitsConfig()
+
+    @model_validator(mode="after")
+    def _workers_share(self) -> Self:
+        if self.workers > 1 and self.shared == "off":
+            raise ValueError("several workers need `shared: redis`, so that limits hold for all together")
+        return self
 
     @property
     def allowed_hosts(self) -> frozenset[str]:

@@ -15,6 +15,9 @@ from workbench.storage import writable_folder
 Engine = sa.Engine
 """The database, for modules that only hand it on."""
 
+DatabaseTrouble = SQLAlchemyError
+"""What a database raises that does not answer, for modules that only wait until it does."""
+
 metadata = sa.MetaData()
 
 admin_tokens = sa.Table(

@@ -14,8 +14,9 @@ from workbench.server.bodies import Body, encoded, error_body, parsed
 from workbench.server.config import LimitsConfig
 from workbench.server.endpoint import Door, headers_of_refusal, whole
 from workbench.server.exchange import Asked, Json, Refusal, Routed
-from workbench.server.gateway import Gateway, new_request_id
+from workbench.server.gateway import Gateway
 from workbench.server.guard import Receive, Scope, Send, body_of
+from workbench.server.request_log import note, request_id
 from workbench.types import Decision, Decoding, Embeddings, Prompt
 
 PATH = "/v1/embeddings"
@@ -40,10 +41,11 @@ class EmbeddingsEndpoint:
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [("x-request-id", new_request_id())]
+        headers = [("x-request-id", request_id())]
         try:
             said = await self._answered(scope, receive, request_id=headers[0][1])
         except Refusal as refusal:
+            note(error=refusal.code)
             headers += headers_of_refusal(refusal)
             await whole(send, refusal.status, headers, encoded(error_body(refusal)))
             return
@@ -55,7 +57,7 @@ class EmbeddingsEndpoint:
         caller = self._door.caller(scope)
         body = await body_of(receive, most_bytes=self._limits.body_bytes, within_s=self._limits.upload_s)
         sent = parsed(EmbeddingsRequest, body)
-        caller.check(sent.model)
+        await caller.check(sent.model)
         self._gateway.targets.find(sent.model)
         texts = [sent.input] if isinstance(sent.input, str) else sent.input
         asked = Asked(

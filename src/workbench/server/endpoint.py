@@ -11,8 +11,10 @@ from contextlib import aclosing
 from workbench.server.bodies import encoded
 from workbench.server.config import LimitsConfig
 from workbench.server.exchange import Refusal, Routed, Wire, headers_of
-from workbench.server.gateway import Gateway, new_request_id
+from workbench.server.gateway import Gateway
 from workbench.server.guard import FailedAttempts, Receive, Scope, Send, body_of
+from workbench.server.request_log import note
+from workbench.server.request_log import request_id as id_of_request
 from workbench.server.virtual_keys import Caller, VirtualKeys
 
 Headers = Iterable[tuple[str, str]]
@@ -40,6 +42,7 @@ class Door:
             self._attempts.check(peer)
             self._attempts.add(peer)
             raise unauthorised()
+        note(key_id=caller.key.key_id)
         return caller
 
 
@@ -53,10 +56,11 @@ class Endpoint:
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = new_request_id()
+        request_id = id_of_request()
         try:
             await self._answer(scope, receive, send, request_id)
         except Refusal as refusal:
+            note(error=refusal.code)
             headers = [("x-request-id", request_id), *headers_of_refusal(refusal)]
             await whole(send, refusal.status, headers, encoded(self._wire.refused(refusal)))
 
@@ -94,6 +98,7 @@ class Endpoint:
         except Refusal as refusal:
             if not is_begun:
                 raise
+            note(error=refusal.code)
             await send({"type": "http.response.body", "body": worded.failure(refusal), "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 

@@ -4,6 +4,7 @@ A protocol (`Protocol`) reads bodies into `Asked` and words `Served` and `Refusa
 It does no I/O.
 """
 
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -116,6 +117,11 @@ class Wire(Protocol):
     def schemas(self) -> tuple[Json, Json]:
         """The JSON schemas of a request and of an answer, for the OpenAPI document."""
         ...
+
+
+def new_request_id() -> str:
+    """A name that no other request has."""
+    return secrets.token_hex(12)
 
 
 def decision_of(routed: Routed, completion: Completion | None = None) -> Json:

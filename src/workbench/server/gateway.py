@@ -4,7 +4,6 @@ No HTTP: `endpoint` has that. It is the `Client` and the routers of the rest of 
 """
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -34,6 +33,7 @@ from workbench.server.live_experiment import LiveSpec
 from workbench.server.live_experiments import LiveExperiments
 from workbench.server.outcome_log import OutcomeLog
 from workbench.server.shadow import Shadows
+from workbench.server.shared_budget import SharedBudget
 from workbench.server.targets import Targets
 from workbench.server.virtual_keys import Caller, VirtualKey
 from workbench.types import Completion, Decision, Delta, Embeddings, Prompt
@@ -97,7 +97,7 @@ class Gateway:
         Raises:
             Refusal: the key does not allow it, or nothing is called so.
         """
-        caller.check(asked.target)
+        await caller.check(asked.target)
         met = self._experiments.assigned(asked, tenant=caller.key.tenant, request_id=request_id)
         target = self.targets.find(asked.target if met is None else met.arm.target)
         for fallback in asked.fallbacks:
@@ -125,7 +125,7 @@ class Gateway:
         Raises:
             Refusal: there is none, and why.
         """
-        reservation = self._reserved(caller, routed)
+        reservation = await self._reserved(caller, routed)
         started_s = time.monotonic()
         try:
             asked, decision = routed.asked, routed.decision
@@ -145,7 +145,7 @@ class Gateway:
         Raises:
             Refusal: it did not begin, or broke off.
         """
-        reservation = self._reserved(caller, routed)
+        reservation = await self._reserved(caller, routed)
         started_s, is_over, n_text_bytes = time.monotonic(), False, 0
         asked, decision = routed.asked, routed.decision
         try:
@@ -174,7 +174,7 @@ class Gateway:
         Raises:
             Refusal: there is none, and why.
         """
-        reservation = self._reserved(caller, routed)
+        reservation = await self._reserved(caller, routed)
         started_s = time.monotonic()
         try:
             found = await self.client.embed(routed.decision.model_id, texts)
@@ -207,19 +207,22 @@ class Gateway:
         """What is asked when the decision's model fails: the router's next, the caller's, the server's."""
         return (*routed.decision.fallbacks, *routed.asked.fallbacks, *self._fallbacks)
 
-    def _reserved(self, caller: Caller, routed: Routed) -> Reservation | None:
+    async def _reserved(self, caller: Caller, routed: Routed) -> Reservation | None:
         """What the request can cost, set aside in the budget of the key.
 
         Raises:
             Refusal: the budget does not allow it, or the cost of a model is not known.
         """
-        if caller.budget is None:
+        shared = [one for one in (caller.budget, self.client.budget) if isinstance(one, SharedBudget)]
+        if caller.budget is None and not shared:
             return None
         names = dict.fromkeys((routed.decision.model_id, *self._after(routed)))
         try:
             specs = [self.client.catalog.callable_model(name) for name in names]
             bound_usd = max(spec.cost_bound_usd(routed.asked.prompt, routed.asked.decoding) for spec in specs)
-            return caller.budget.reserve(bound_usd)
+            for budget in shared:
+                await budget.ensure(bound_usd)
+            return None if caller.budget is None else caller.budget.reserve(bound_usd)
         except (BudgetError, ConfigError, DataError) as exc:
             raise refusal_of(exc) from exc
 
@@ -259,11 +262,6 @@ class Gateway:
             reservation.settle(cost_usd or 0.0)
         for record in self._records:
             record.failed(caller.key, routed, failure, cost_usd=cost_usd, latency_s=latency_s)
-
-
-def new_request_id() -> str:
-    """A name that no other request has."""
-    return secrets.token_hex(12)
 
 
 _STATUS: tuple[tuple[type[WorkbenchError], int, str, str], ...] = (

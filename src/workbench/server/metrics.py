@@ -3,7 +3,9 @@
 No label is a caller's word: models, routers and arms are names that the server knows. Owns prometheus-client.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from workbench.client import Client
 from workbench.server.exchange import Routed, Served
+from workbench.server.merged_metrics import MergedMetrics
 from workbench.server.outcome_log import OutcomeLog
 from workbench.server.virtual_keys import VirtualKey
 
@@ -22,10 +25,12 @@ _OPEN = {"closed": 0.0, "half-open": 0.5, "open": 1.0}
 
 
 class Metrics:
-    """What happened since the process started; `exposition` words it."""
+    """What happened since the server started; `exposition` words it."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._now: _Now | None = None
+        self._merged: MergedMetrics | None = None
         self._requests = self._counter(
             "workbench_requests", "Requests that were answered or failed", "outcome"
         )
@@ -42,7 +47,17 @@ class Metrics:
 
     def watch(self, client: Client, log: OutcomeLog) -> None:
         """Read the cache, the breakers and the log when they are asked for."""
-        self._registry.register(_Now(client, log))
+        if self._now is not None:
+            self._registry.unregister(self._now)
+        self._now = _Now(client, log)
+        self._registry.register(self._now)
+
+    @asynccontextmanager
+    async def merged_in(self, folder: Path) -> AsyncIterator[None]:
+        """Tell the other workers what happened here, and word what happened there, while the block runs."""
+        self._merged = MergedMetrics(folder, self._own)
+        async with self._merged.told():
+            yield
 
     def served(self, _key: VirtualKey, served: Served) -> None:
         """Count an answer."""
@@ -76,6 +91,9 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All of it, in Prometheus' text format."""
+        return self._own() if self._merged is None else self._merged.exposition()
+
+    def _own(self) -> bytes:
         return generate_latest(self._registry)
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:

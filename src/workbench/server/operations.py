@@ -6,9 +6,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from workbench.server.administrator import Administrator
+from workbench.server.foundation import Foundation
 from workbench.server.gateway import Gateway
 from workbench.server.health import Check, Health, examined, is_ready
-from workbench.server.metrics import CONTENT_TYPE, Metrics
+from workbench.server.metrics import CONTENT_TYPE
 
 
 class Alive(BaseModel):
@@ -33,7 +34,7 @@ class Ready(BaseModel):
     parts: list[Part] = []
 
 
-def operation_routes(gateway: Gateway, metrics: Metrics, administrator: Administrator) -> APIRouter:
+def operation_routes(gateway: Gateway, kept: Foundation, administrator: Administrator) -> APIRouter:
     """`/health/live` and `/health/ready`, which anyone may ask, and `/metrics`, for administrators."""
     router = APIRouter(tags=["operations"])
 
@@ -45,7 +46,7 @@ def operation_routes(gateway: Gateway, metrics: Metrics, administrator: Administ
     @router.get("/health/ready", responses={503: {"model": Ready}})
     async def ready(request: Request, response: Response) -> Ready:
         """Whether requests can be served now."""
-        parts = await examined(_checks(gateway))
+        parts = await examined(_checks(gateway) | _redis_check(kept))
         if not is_ready(parts):
             response.status_code = 503
         shown = [Part(**_fields(part)) for part in parts] if administrator.is_one(request.scope) else []
@@ -53,8 +54,8 @@ def operation_routes(gateway: Gateway, metrics: Metrics, administrator: Administ
 
     @router.get("/metrics")
     async def numbers() -> Response:
-        """What happened since the process started, for Prometheus."""
-        return Response(metrics.exposition(), media_type=CONTENT_TYPE)
+        """What happened since the server started, of all its workers, for Prometheus."""
+        return Response(await asyncio.to_thread(kept.metrics.exposition), media_type=CONTENT_TYPE)
 
     return router
 
@@ -65,6 +66,8 @@ def _fields(part: object) -> dict[str, object]:
 
 def _checks(gateway: Gateway) -> dict[str, Check]:
     async def database() -> tuple[Health, str | None]:
+        if gateway.log.is_full:
+            return "down", "what is served can be kept nowhere"
         problem = await asyncio.to_thread(gateway.log.problem_now)
         return ("well", None) if problem is None else ("impaired", problem)
 
@@ -73,6 +76,18 @@ def _checks(gateway: Gateway) -> dict[str, Check]:
         return ("impaired", f"not loaded anew: {', '.join(problems)}") if problems else ("well", None)
 
     return {"database": database, "routers": routers} | _provider_checks(gateway)
+
+
+def _redis_check(kept: Foundation) -> dict[str, Check]:
+    """Where limits are shared; requests are served without it, each worker keeping to its share."""
+    if (shared := kept.shared) is None:
+        return {}
+
+    async def redis() -> tuple[Health, str | None]:
+        problem = await shared.link.problem_now()
+        return ("well", None) if problem is None else ("impaired", problem)
+
+    return {"redis": redis}
 
 
 def _provider_checks(gateway: Gateway) -> dict[str, Check]:

@@ -142,8 +142,8 @@ class OutcomeLog:
         return self._sum() + sum(usd for _, usd in self._waiting_usd())
 
     def _waiting_usd(self) -> list[tuple[_Purse, float]]:
-        in_memory = [(_purse(row), row["cost_usd"] or 0.0) for row, _ in self._waiting]
-        return [*in_memory, *self._spilled_usd.items()]
+        in_memory = [(_purse(row), row["cost_usd"] or 0.0) for row, _ in tuple(self._waiting)]
+        return [*in_memory, *tuple(self._spilled_usd.items())]
 
     def _sum(self, *conditions: sa.ColumnElement[bool]) -> float:
         total = sa.select(sa.func.sum(outcomes.c.cost_usd)).where(*conditions)

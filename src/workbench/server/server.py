@@ -1,102 +1,212 @@
-"""Starting and stopping: what a server opens, in which order, and what it tells the person who started it."""
+"""Starting, reading the file again, and stopping: what a server opens, in which order. Owns uvicorn."""
 
 import asyncio
+import logging
+import signal
+import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
+from pathlib import Path
+from socket import socket
+from typing import Any
 
 import uvicorn
 
-from workbench.budget import Budget
-from workbench.catalog import default_catalog, read_catalog
-from workbench.client import Account, Client, Limits, accounts_of, connect
-from workbench.client.accounts import keys_of
-from workbench.errors import ConfigError
-from workbench.providers.registry import ENDPOINTS, SIMULATOR, provider
-from workbench.providers.simulator import Simulator
-from workbench.server.admin_tokens import AdminTokens
+from workbench.client.events import configure_events, configure_spans
+from workbench.errors import ConfigError, WorkbenchError
 from workbench.server.app import Parts, make_app
-from workbench.server.config import ProviderConfig, ServerConfig
+from workbench.server.config import ServerConfig, load_config
 from workbench.server.connection import BoundedConnection
-from workbench.server.database import Engine, open_database
+from workbench.server.database import DatabaseTrouble
+from workbench.server.foundation import Foundation, laid
 from workbench.server.gateway import Gateway
 from workbench.server.guard import App, Receive, Scope, Send
-from workbench.server.live_experiments import LiveExperiments
-from workbench.server.metrics import Metrics
-from workbench.server.outcome_log import OutcomeLog
+from workbench.server.request_log import Noted
 from workbench.server.targets import Load, Targets
+from workbench.server.upstream import client_of
 from workbench.server.usage import forget
-from workbench.server.virtual_keys import VirtualKeys
 from workbench.settings import Secret
+
+log = logging.getLogger("workbench")
 
 _BACKLOG = 2048
 _DAY_S = 86_400.0
 _FORGET_EVERY_S = 3_600.0
+_FIXED = ("host", "workers", "database", "folder", "shared", "cache", "log", "tracing", "prompts_are_kept")
+_FIXED_LIMITS = ("header_bytes", "upload_s", "drain_s")
+"""What a running server cannot change."""
 
 
 @asynccontextmanager
-async def opened(config: ServerConfig, *, load: Load | None = None) -> AsyncIterator[Parts]:
-    """Everything that a server needs, open while the block runs.
+async def opened(
+    config: ServerConfig, foundation: Foundation, *, load: Load | None = None
+) -> AsyncIterator[Parts]:
+    """What the file says, open while the block runs.
 
     Raises:
-        ConfigError, StorageError: what cannot work, before the port is opened.
+        ConfigError, StorageError: what cannot work.
     """
     targets = Targets(
         config.models, auto=config.auto, routers=config.routers, load=load, folder=config.folder
     )
-    targets.load()
+    await asyncio.to_thread(targets.load)
     if not targets.names:
         raise ConfigError("a server needs `models`, `auto` or `routers`: there is nothing to serve")
-    engine = open_database(config.database, config.folder)
-    log = OutcomeLog(engine, config.folder, with_content=config.prompts_are_kept)
-    keys = VirtualKeys(engine, spent_usd=log.spent_usd)
+    kept = foundation
     async with AsyncExitStack() as stack:
-        stack.callback(engine.dispose)
-        client = await stack.enter_async_context(await _client(config, targets, stack))
-        await stack.enter_async_context(log)
-        experiments = LiveExperiments(engine)
-        for work in (
-            _kept_fresh(config, targets, keys),
-            _judged(config, experiments),
-            _forgotten(config, engine),
-        ):
+        client = await client_of(
+            config, targets.model_ids, budget=kept.budget(config.budget_usd), store=kept.store, stack=stack
+        )
+        for work in _works(config, targets, kept):
             stack.push_async_callback(_stopped, asyncio.create_task(work))
-        metrics = Metrics()
-        metrics.watch(client, log)
-        gateway = Gateway(client, targets, log, experiments, records=[metrics], fallbacks=config.fallbacks)
+        kept.metrics.watch(client, kept.log)
+        if kept.shared is not None:
+            kept.shared.watch(client)
+        gateway = Gateway(
+            client,
+            targets,
+            kept.log,
+            kept.experiments,
+            records=[kept.metrics, Noted()],
+            fallbacks=config.fallbacks,
+        )
         stack.push_async_callback(gateway.shadows.aclose)
-        yield Parts(config, gateway, keys, AdminTokens(engine), metrics, experiments)
+        yield Parts(config, gateway, kept)
+
+
+class _Reading:
+    """What one reading of the file serves, until the last of its requests is over."""
+
+    def __init__(self, config: ServerConfig, app: App, stack: AsyncExitStack) -> None:
+        self.config = config
+        self._app = app
+        self._stack = stack
+        self._n_under_way = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._n_under_way += 1
+        self._is_idle.clear()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._n_under_way -= 1
+            if not self._n_under_way:
+                self._is_idle.set()
+
+    async def end(self) -> None:
+        """Wait for the requests under way, and close what they used."""
+        await self._is_idle.wait()
+        await self._stack.aclose()
 
 
 class Server:
-    """The ASGI app as a process serves it: opens everything when it starts, closes it when it stops."""
+    """The ASGI app as a process serves it: opens everything when it starts, closes it when it stops.
 
-    def __init__(self, config: ServerConfig, *, load: Load | None = None) -> None:
+    Args:
+        file: what `reload` reads; None: there is none.
+        load: loads a registered router; None: none can be.
+    """
+
+    def __init__(self, config: ServerConfig, *, load: Load | None = None, file: Path | None = None) -> None:
         self._config = config
         self._load = load
-        self._app: App | None = None
+        self._file = file
+        self._foundation: Foundation | None = None
+        self._reading: _Reading | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self.on_ready: Callable[[Secret | None], None] = lambda token: None
+        self.failure: WorkbenchError | None = None
+        """Why it did not start; None: it did."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif self._app is not None:
-            await self._app(scope, receive, send)
+        elif self._reading is not None:
+            await self._reading(scope, receive, send)
+
+    async def reload(self) -> str | None:
+        """Read the file again, and serve what it says now; requests under way end as they began.
+
+        Returns:
+            Why all stays as it was; None: the file holds.
+        """
+        former, foundation = self._reading, self._foundation
+        if self._file is None or former is None or foundation is None:
+            return "there is no file to read"
+        try:
+            config = load_config(self._file).model_copy(update={"port": former.config.port})
+            _refuse_fixed(former.config, config)
+            self._reading = await self._read(config, foundation)
+        except WorkbenchError as exc:
+            log.error("the file was not taken, and the former one holds: %s", exc)
+            return str(exc)
+        ending = asyncio.create_task(former.end(), name="former reading")
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+        log.warning("the file was read again, and holds")
+        return None
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        async with opened(self._config, load=self._load) as parts:
-            self._app = make_app(parts)
-            self.on_ready(parts.admins.first())
+        async with AsyncExitStack() as stack:
+            try:
+                foundation = await stack.enter_async_context(laid(self._config))
+                _observe(self._config)
+                self._reading = await self._read(self._config, foundation)
+            except WorkbenchError as exc:
+                self.failure = exc
+                await send({"type": "lifespan.startup.failed", "message": ""})
+                return
+            self._foundation = foundation
+            self.on_ready(foundation.admins.first())
             await send({"type": "lifespan.startup.complete"})
             await receive()
+            await asyncio.gather(self._reading.end(), *self._ending)
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _read(self, config: ServerConfig, foundation: Foundation) -> _Reading:
+        stack = AsyncExitStack()
+        try:
+            parts = await stack.enter_async_context(opened(config, foundation, load=self._load))
+            return _Reading(config, make_app(parts), stack)
+        except BaseException:
+            await stack.aclose()
+            raise
+
+
+class _Uvicorn(uvicorn.Server):
+    """Ends with 0 after SIGTERM, where uvicorn would end by the signal; reads the file again at SIGHUP."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        handled = {one: partial(self.handle_exit, one, None) for one in (signal.SIGTERM, signal.SIGINT)}
+        for one, handler in handled.items():
+            loop.add_signal_handler(one, handler)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        try:
+            yield
+        finally:
+            for one in (*handled, signal.SIGHUP):
+                loop.remove_signal_handler(one)
+
+    def _reload(self) -> None:
+        app: Any = self.config.app
+        if isinstance(app, Server):
+            self._reloading = asyncio.create_task(app.reload())
 
 
 def uvicorn_server(app: App, config: ServerConfig) -> uvicorn.Server:
     """A uvicorn that serves `app`; it stops at SIGTERM, after the answers that are under way."""
-    return uvicorn.Server(
+    return _Uvicorn(
         uvicorn.Config(
             app,
             host=config.host,
@@ -114,59 +224,86 @@ def uvicorn_server(app: App, config: ServerConfig) -> uvicorn.Server:
     )
 
 
-async def _client(config: ServerConfig, targets: Targets, stack: AsyncExitStack) -> Client:
-    """A client of every model that may be asked, with a simulator where one is."""
-    model_ids = tuple(dict.fromkeys((*targets.model_ids, *config.fallbacks)))
-    url = None
-    if any(model_id.startswith(f"{SIMULATOR}/") for model_id in model_ids):
-        from workbench.settings import Settings
+def serve(server: Server, config: ServerConfig) -> None:
+    """Serve on a port of its own until SIGTERM or Ctrl-C.
 
-        url = Settings().simulator_url or (await stack.enter_async_context(Simulator())).base_url
-    limits = Limits(concurrency=config.limits.concurrency, deadline_s=config.limits.deadline_s)
-    budget = None if config.budget_usd is None else Budget(config.budget_usd)
-    providers = [
-        account for name, written in config.providers.items() for account in _accounts(name, written)
+    Raises:
+        WorkbenchError: it did not start.
+    """
+    with _explained(server):
+        uvicorn_server(server, config).run()
+
+
+def serve_on(server: Server, config: ServerConfig, bound: socket, *, is_over: Callable[[], bool]) -> None:
+    """The same on a socket that is bound; it also stops when `is_over`."""
+    process = uvicorn_server(server, config)
+    process.config.callback_notify = partial(_stop_if, is_over, process)
+    process.config.timeout_notify = 1
+    with _explained(server):
+        process.run([bound])
+
+
+async def _stop_if(is_over: Callable[[], bool], process: uvicorn.Server) -> None:
+    process.should_exit = process.should_exit or is_over()
+
+
+@contextmanager
+def _explained(server: Server) -> Iterator[None]:
+    try:
+        yield
+    except SystemExit:
+        if server.failure is not None:
+            raise server.failure from None
+        raise
+
+
+def _observe(config: ServerConfig) -> None:
+    if config.log == "json":
+        configure_events()
+    if config.tracing:
+        configure_spans()
+
+
+def _refuse_fixed(former: ServerConfig, new: ServerConfig) -> None:
+    changed = [name for name in _FIXED if getattr(former, name) != getattr(new, name)]
+    changed += [
+        f"limits.{name}"
+        for name in _FIXED_LIMITS
+        if getattr(former.limits, name) != getattr(new.limits, name)
     ]
-    catalog = default_catalog()
-    if config.models_file is not None:
-        catalog = catalog | read_catalog(config.models_file)
-    return connect(
-        model_ids, providers=providers, catalog=catalog, limits=limits, budget=budget, simulator_url=url
-    )
+    if changed:
+        raise ConfigError(f"{', '.join(changed)} cannot change while the server runs; start it again")
 
 
-def _accounts(name: str, written: ProviderConfig) -> list[Account]:
-    """An account for each key of a provider at the address that the file gives it."""
-    is_known = any(row.name == name for row in ENDPOINTS)
-    if written.key_var is None and is_known:
-        return accounts_of(name, base_url=written.base_url)
-    keys = {} if written.key_var is None else keys_of(written.key_var)
-    if not keys:
-        return [Account(provider(name, base_url=written.base_url))]
-    return [Account(provider(name, base_url=written.base_url, key=key), alias) for alias, key in keys.items()]
+def _works(config: ServerConfig, targets: Targets, kept: Foundation) -> Iterator[Coroutine[None, None, None]]:
+    """What goes on beside the requests."""
 
-
-async def _kept_fresh(config: ServerConfig, targets: Targets, keys: VirtualKeys) -> None:
-    """Take over, from time to time, keys and routers that were changed elsewhere."""
-    while True:
-        await asyncio.sleep(config.reload_s)
-        await asyncio.to_thread(keys.reload)
+    async def take_over() -> None:
+        """Keys and routers that were changed elsewhere."""
+        await asyncio.to_thread(kept.keys.reload)
         await targets.reload()
 
+    yield _every(config.reload_s, take_over)
+    yield _every(config.judge_s, lambda: asyncio.to_thread(kept.experiments.judge))
+    if (days := config.retention_days) is not None:
 
-async def _judged(config: ServerConfig, experiments: LiveExperiments) -> None:
-    """Look, as feedback comes, whether an experiment is decided."""
+        async def forgotten() -> None:
+            """Outcomes that are older than they may be."""
+            await asyncio.to_thread(forget, kept.engine, before=time.time() - days * _DAY_S)
+
+        yield _every(_FORGET_EVERY_S, forgotten, at_once=True)
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]], *, at_once: bool = False) -> None:
+    """Do the work for ever, and again after a time when the database was not there."""
     while True:
-        await asyncio.sleep(config.judge_s)
-        await asyncio.to_thread(experiments.judge)
-
-
-async def _forgotten(config: ServerConfig, engine: Engine) -> None:
-    """Delete, now and then, what is older than it may be."""
-    while config.retention_days is not None:
-        before = time.time() - config.retention_days * _DAY_S
-        await asyncio.to_thread(forget, engine, before=before)
-        await asyncio.sleep(_FORGET_EVERY_S)
+        if not at_once:
+            await asyncio.sleep(seconds)
+        at_once = False
+        try:
+            await work()
+        except DatabaseTrouble as exc:
+            log.warning("the database does not answer: %s", type(exc).__name__)
 
 
 async def _stopped(task: asyncio.Task[None]) -> None:

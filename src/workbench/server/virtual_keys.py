@@ -6,6 +6,8 @@ A key has a budget, a rate and the models that it may name; none of them is a ke
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import sqlalchemy as sa
 
@@ -35,18 +37,75 @@ class VirtualKey:
     revoked_at: float | None = None
 
 
+class Rate(Protocol):
+    """Requests per minute."""
+
+    async def wait_s(self) -> float:
+        """Count a request: 0.0; or the seconds until there is room for it."""
+        ...
+
+
+class KeyLimits(Protocol):
+    """Who counts what keys spend and how often they ask: this process alone, or all workers together."""
+
+    def budget(self, name: str, whole_usd: float, *, spent_before: Callable[[], float]) -> Budget:
+        """What may be spent under `name`."""
+        ...
+
+    def rate(self, name: str, per_minute: float) -> Rate:
+        """How often one may ask under `name`."""
+        ...
+
+
+class OwnLimits:
+    """This process counts, alone."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+
+    def budget(self, name: str, whole_usd: float, *, spent_before: Callable[[], float]) -> Budget:
+        """A budget of which is spent what the database says."""
+        return Budget(whole_usd, spent_usd=spent_before())
+
+    def rate(self, name: str, per_minute: float) -> Rate:
+        """A bucket, full."""
+        return _OwnRate(per_minute, self._now_s)
+
+
+class _OwnRate:
+    """A bucket of requests that holds those of a minute."""
+
+    def __init__(self, per_minute: float, now_s: Callable[[], float]) -> None:
+        self._per_minute = self._left = per_minute
+        self._now_s = now_s
+        self._filled_s = now_s()
+
+    async def wait_s(self) -> float:
+        rate, now_s = self._per_minute, self._now_s()
+        self._left = min(max(1.0, rate), self._left + (now_s - self._filled_s) * rate / _WINDOW_S)
+        self._filled_s = now_s
+        if self._left < 1.0:
+            return (1.0 - self._left) * _WINDOW_S / rate
+        self._left -= 1.0
+        return 0.0
+
+
 class Caller:
     """A key in use: its budget and its rate, as this process knows them."""
 
-    def __init__(self, key: VirtualKey, digest: str, *, spent_usd: float, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self, key: VirtualKey, digest: str, *, limits: KeyLimits, spent: Callable[[], float]
+    ) -> None:
         self.key = key
         self.digest = digest
-        self.budget = None if key.budget_usd is None else Budget(key.budget_usd, spent_usd=spent_usd)
-        self._now_s = now_s
-        self._left = key.requests_per_minute or 0.0
-        self._filled_s = now_s()
+        self.budget: Budget | None = None
+        self._rate: Rate | None = None
+        if key.budget_usd is not None:
+            self.budget = limits.budget(f"key:{key.key_id}", key.budget_usd, spent_before=spent)
+        if key.requests_per_minute is not None:
+            self._rate = limits.rate(f"key:{key.key_id}", key.requests_per_minute)
 
-    def check(self, target: str) -> None:
+    async def check(self, target: str) -> None:
         """Count one request.
 
         Raises:
@@ -54,16 +113,9 @@ class Caller:
         """
         if self.key.models and target not in self.key.models:
             raise Refusal(403, "model_not_allowed", f"this key may not ask for {target[:100]!r}")
-        rate = self.key.requests_per_minute
-        if rate is None:
-            return
-        now_s = self._now_s()
-        self._left = min(rate, self._left + (now_s - self._filled_s) * rate / _WINDOW_S)
-        self._filled_s = now_s
-        if self._left < 1.0:
-            wait_s = (1.0 - self._left) * _WINDOW_S / rate
+        wait_s = 0.0 if self._rate is None else await self._rate.wait_s()
+        if wait_s:
             raise Refusal(429, "rate_limit_exceeded", "this key asks too often", retry_after_s=wait_s)
-        self._left -= 1.0
 
 
 class VirtualKeys:
@@ -74,13 +126,15 @@ class VirtualKeys:
         engine: sa.Engine,
         *,
         spent_usd: Callable[[str], float] = lambda key_id: 0.0,
-        now_s: Callable[[], float] = time.monotonic,
+        limits: KeyLimits | None = None,
     ) -> None:
-        """`spent_usd` says what a key has spent so far, by its id."""
+        """`spent_usd` says what a key has spent, by its id; `limits` None: this process counts alone."""
         self._engine = engine
         self._spent_usd = spent_usd
-        self._now_s = now_s
+        self._limits = OwnLimits() if limits is None else limits
         self._callers: dict[str, Caller] = {}
+        self.on_change: Callable[[], None] = lambda: None
+        """Told when a key was made or revoked."""
         self.reload()
 
     def reload(self) -> None:
@@ -90,8 +144,8 @@ class VirtualKeys:
         for row in rows:
             key, known = _key(row), self._callers.get(row.key_id)
             if known is None or known.key != key:
-                spent_usd = self._spent_usd(key.key_id)
-                self._callers[key.key_id] = Caller(key, row.digest, spent_usd=spent_usd, now_s=self._now_s)
+                spent = partial(self._spent_usd, key.key_id)
+                self._callers[key.key_id] = Caller(key, row.digest, limits=self._limits, spent=spent)
 
     def caller(self, token: str) -> Caller | None:
         """Whose token this is; None: nobody's, or one that is over."""
@@ -128,6 +182,7 @@ class VirtualKeys:
         with self._engine.begin() as connection:
             connection.execute(sa.insert(virtual_keys).values(row))
         self.reload()
+        self.on_change()
         return self._callers[made.token_id].key, made
 
     def revoke(self, key_id: str) -> bool:
@@ -136,6 +191,7 @@ class VirtualKeys:
         with self._engine.begin() as connection:
             done = connection.execute(change.values(revoked_at=time.time()))
         self.reload()
+        self.on_change()
         return done.rowcount > 0
 
     def listed(self) -> list[VirtualKey]:
