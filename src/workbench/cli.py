@@ -195,6 +195,18 @@ def serve(
     serve_session.serve(config, port=port)
 
 
+@app.command("server-token")
+def server_token(
+    config: Annotated[Path | None, typer.Argument(help="the server's YAML, as of `serve`")] = None,
+    revoke: Annotated[str | None, typer.Option(help="the id of a token that is to work no more")] = None,
+) -> None:
+    """Make an admin token of a server, where one was lost; or revoke one."""
+    from workbench import serve_session
+
+    made = serve_session.admin_token(config, revoked=revoke)
+    typer.echo("revoked" if made is None else made)
+
+
 @data_app.command("list")
 def data_list() -> None:
     """List the prompt sets and benchmarks that are known, and where they are."""

@@ -4,11 +4,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from workbench.errors import MissingExtraError
+from workbench.errors import ConfigError, MissingExtraError
 from workbench.settings import Secret
 
 try:
+    from workbench.server.admin_tokens import AdminTokens
     from workbench.server.config import ServerConfig, load_config
+    from workbench.server.database import open_database
     from workbench.server.registered import load
     from workbench.server.server import Server
     from workbench.server.server import serve as serve_alone
@@ -39,6 +41,30 @@ def serve(path: Path | None, *, port: int | None) -> None:
     server = Server(config, load=load, file=path)
     server.on_ready = lambda token: _tell(console, config, token)
     serve_alone(server, config)
+
+
+def admin_token(path: Path | None, *, revoked: str | None) -> str | None:
+    """A new admin token of a server, which need not run; one that runs takes it within its `reload_s`.
+
+    Args:
+        path: the server's YAML, as of `serve`.
+        revoked: the id of a token that is to work no more, instead of a new one; then there is none to show.
+
+    Raises:
+        ConfigError: there is no such token, or it is the last one. StorageError: the database fails.
+    """
+    config = ServerConfig(models=_SIMULATED) if path is None else load_config(path)
+    engine = open_database(config.database, config.folder)
+    try:
+        tokens = AdminTokens(engine)
+        if revoked is None:
+            return tokens.create().token.get_secret_value()
+        if not tokens.revoke(revoked):
+            shown = ", ".join(one.token_id for one in tokens.listed())
+            raise ConfigError(f"no admin token has this id; there are {shown or 'none'}")
+    finally:
+        engine.dispose()
+    return None
 
 
 def _tell(console: Console, config: ServerConfig, token: Secret | None) -> None:

@@ -1,7 +1,8 @@
-"""Install the independent servers of `tests/peers` into `.peers/`: `make peers`.
+"""Install the independent servers and clients of `tests/peers` into `.peers/`: `make peers`.
 
 Each is pinned with its hashes, and lives apart: nothing of it enters the workbench's environment. Without
-Node there is no aimock, and its tests say that they were skipped; with `CI` set that is an error.
+Node there are no aimock and no TypeScript, and their tests say that they were skipped; with `CI` set that is
+an error.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PEERS = ROOT / ".peers"
-AIMOCK, LITELLM = PEERS / "aimock", PEERS / "litellm"
+AIMOCK, LITELLM, TYPESCRIPT = PEERS / "aimock", PEERS / "litellm", PEERS / "typescript"
 STAMP = PEERS / "installed.sha256"
 
 
@@ -27,16 +28,16 @@ def main() -> int:
     started_s = time.monotonic()
     PEERS.mkdir(exist_ok=True)
     install_litellm()
-    has_aimock = install_aimock()
+    has_npm = install_packages(HERE, AIMOCK) and install_packages(HERE / "typescript", TYPESCRIPT)
     STAMP.write_text(wanted)
     say(f"ready in {time.monotonic() - started_s:.0f} s")
-    return 0 if has_aimock or not os.environ.get("CI") else 1
+    return 0 if has_npm or not os.environ.get("CI") else 1
 
 
 def fingerprint() -> str:
     """What is installed: change any of it, or install Node, and all is installed anew."""
     digest = hashlib.sha256(f"{sys.version} {shutil.which('npm')}".encode())
-    for name in ("package-lock.json", "litellm.txt", "install.py"):
+    for name in ("package-lock.json", "typescript/package-lock.json", "litellm.txt", "install.py"):
         digest.update((HERE / name).read_bytes())
     return digest.hexdigest()
 
@@ -51,16 +52,17 @@ def install_litellm() -> None:
     run([*install, "-r", str(HERE / "litellm.txt")], environment)
 
 
-def install_aimock() -> bool:
+def install_packages(source: Path, folder: Path) -> bool:
+    """What the lock file in `source` lists, into `folder`; False: there is no npm."""
     npm = shutil.which("npm")
     if npm is None:
-        say("no npm here, so no aimock: its tests will be skipped")
+        say(f"no npm here, so no {folder.name}: its tests will be skipped")
         return False
-    AIMOCK.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     for name in ("package.json", "package-lock.json"):
-        shutil.copyfile(HERE / name, AIMOCK / name)
+        shutil.copyfile(source / name, folder / name)
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    run([npm, "ci", "--prefix", str(AIMOCK), *options], dict(os.environ))
+    run([npm, "ci", "--prefix", str(folder), *options], dict(os.environ))
     return True
 
 

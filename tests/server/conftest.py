@@ -21,6 +21,7 @@ MODELS = ("simulator/sim-small", "simulator/sim-large")
 class Running:
     """A server that takes requests; `http` has its address, `admin` and `caller` are headers with tokens."""
 
+    app: Server
     base_url: str
     port: int
     http: httpx.AsyncClient
@@ -53,7 +54,7 @@ async def running(config: ServerConfig, *, load: Load | None = None) -> AsyncIte
         async with httpx.AsyncClient(base_url=base_url, timeout=30) as http:
             made = await http.post("/admin/keys", json={"name": "test"}, headers=admin)
             caller = {"authorization": f"Bearer {made.json()['token']}"}
-            yield Running(base_url, port, http, admin, caller)
+            yield Running(app, base_url, port, http, admin, caller)
     finally:
         server.should_exit = True
         await serving

@@ -1,12 +1,39 @@
 """The OpenAPI document says what the server does, and the server does nothing else."""
 
+import re
+from collections.abc import Iterator
+
 import pytest
+from starlette.routing import Mount
 
 from server.conftest import Running
+from workbench.server.administrator import is_below
 
 pytestmark = pytest.mark.anyio
 
 OPEN = {"/health/live", "/health/ready"}
+
+
+def routes_of(app: object) -> Iterator[str]:
+    """The paths of an ASGI app as it is served, through what stands around it and what is mounted in it."""
+    routes = getattr(app, "routes", None)
+    for route in routes or ():
+        inner = route.app if isinstance(route, Mount) else getattr(route, "original_router", None)
+        if inner is not None:
+            yield from routes_of(inner)
+        else:
+            yield re.sub(r":\w+}", "}", route.path)
+    for name in ("_reading", "_app"):
+        if routes is None and (inner := getattr(app, name, None)) is not None:
+            yield from routes_of(inner)
+
+
+async def test_every_route_that_is_served_is_in_the_document(server: Running) -> None:
+    document = (await server.http.get("/openapi.json")).json()
+    served = set(routes_of(server.app))
+    assert served - {"/openapi.json"} == set(document["paths"])
+    for path in served:
+        assert path.startswith("/v1/") or is_below(path, (*OPEN, "/openapi.json", "/admin", "/metrics")), path
 
 
 async def test_every_path_but_health_asks_for_a_token(server: Running) -> None:
@@ -17,7 +44,8 @@ async def test_every_path_but_health_asks_for_a_token(server: Running) -> None:
         for method in methods:
             url = path.replace("{key_id}", "x")
             response = await server.http.request(method, url, json={})
-            assert response.status_code == (200 if path in OPEN else 401), (method, path)
+            # 429 is for those who go on without a token, as this test does.
+            assert response.status_code in ({200} if path in OPEN else {401, 429}), (method, path)
 
 
 async def test_a_callers_token_administers_nothing(server: Running) -> None:

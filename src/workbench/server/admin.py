@@ -6,6 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from workbench.errors import ConfigError
+from workbench.server.admin_tokens import AdminTokens
 from workbench.server.exchange import Refusal
 from workbench.server.gateway import Gateway
 from workbench.server.targets import Targets
@@ -46,6 +48,20 @@ class KeyMade(KeyShown):
     token: str
 
 
+class TokenShown(BaseModel):
+    """An admin token as it is listed: the middle of it, which is no secret."""
+
+    token_id: str
+    created_at: float
+
+
+class TokenMade(BaseModel):
+    """A new admin token, which is shown this once."""
+
+    token_id: str
+    token: str
+
+
 class UsageShown(BaseModel):
     """What one group of requests was."""
 
@@ -75,7 +91,7 @@ class ChannelShown(BaseModel):
     breaker: str
 
 
-def admin_routes(keys: VirtualKeys, gateway: Gateway) -> APIRouter:
+def admin_routes(keys: VirtualKeys, admins: AdminTokens, gateway: Gateway) -> APIRouter:
     """The routes below `/admin`, but those of experiments; `administrator` has asked for a token."""
     router = APIRouter(prefix="/admin", tags=["admin"])
 
@@ -95,6 +111,27 @@ def admin_routes(keys: VirtualKeys, gateway: Gateway) -> APIRouter:
         """Let a virtual key work no more."""
         if not keys.revoke(key_id):
             raise Refusal(404, "key_not_found", "there is no such key")
+
+    @router.get("/tokens")
+    def list_tokens() -> list[TokenShown]:
+        """Every admin token that works, the newest first."""
+        return [TokenShown(**asdict(one)) for one in admins.listed()]
+
+    @router.post("/tokens", status_code=201)
+    def create_token() -> TokenMade:
+        """Make one more admin token; it is in this answer and nowhere else."""
+        made = admins.create()
+        return TokenMade(token_id=made.token_id, token=made.token.get_secret_value())
+
+    @router.delete("/tokens/{token_id}", status_code=204)
+    def revoke_token(token_id: str) -> None:
+        """Let an admin token work no more; the last one stays."""
+        try:
+            is_done = admins.revoke(token_id)
+        except ConfigError as exc:
+            raise Refusal(409, "last_token", str(exc)) from None
+        if not is_done:
+            raise Refusal(404, "token_not_found", "there is no such token")
 
     @router.get("/usage")
     def usage(

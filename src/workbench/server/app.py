@@ -63,7 +63,7 @@ def make_app(parts: Parts) -> App:
         exception_handlers=handlers(),
     )
     administrator = Administrator(kept.admins, attempts)
-    described.include_router(admin_routes(kept.keys, parts.gateway))
+    described.include_router(admin_routes(kept.keys, kept.admins, parts.gateway))
     described.include_router(experiment_routes(kept.experiments, parts.gateway.targets))
     described.include_router(operation_routes(parts.gateway, kept, administrator))
 

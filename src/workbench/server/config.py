@@ -1,5 +1,6 @@
 """How a server is set up: one YAML file, every key checked before the port is opened."""
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -8,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from workbench.errors import ConfigError
 from workbench.experiment.spec import read_yaml
+from workbench.redaction import refuse_secrets
 
+_PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -75,7 +78,9 @@ class ServerConfig(_Strict):
     models_file: Path | None = Field(
         default=None, description="models and prices beside those of the package"
     )
-    database: str | None = Field(default=None, description="SQLAlchemy URL; default: SQLite in `folder`")
+    database: str | None = Field(
+        default=None, repr=False, description="SQLAlchemy URL; default: SQLite in `folder`"
+    )
     folder: Path = Path("runs/server")
     budget_usd: Annotated[float, Field(gt=0)] | None = None
     prompts_are_kept: bool = False
@@ -110,12 +115,29 @@ def load_config(path: Path) -> ServerConfig:
 
     Raises:
         StorageError: there is no such file.
-        ConfigError: a key is unknown or wrong; the message names it.
+        ConfigError: a key is unknown or wrong, or has a secret; the message names it.
     """
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: a server's file is a mapping of keys, such as models and auto")
+    refuse_secrets(raw, what=f"{path}: key")
+    refuse_passwords(raw, where=str(path))
     return _checked(raw, where=str(path), folder=path.resolve().parent)
+
+
+def refuse_passwords(raw: dict[Any, Any], *, where: str) -> None:
+    """Stop where an address has a password, which would be there for all who can read the file.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    addresses = {"database": raw.get("database")}
+    if isinstance(raw.get("providers"), dict):
+        addresses |= {f"providers.{name}": str(written) for name, written in raw["providers"].items()}
+    for name, address in addresses.items():
+        if _PASSWORD.search(str(address)):
+            reason = "an address has a password; leave it out, and set PGPASSWORD or PGPASSFILE instead"
+            raise ConfigError(f"{where}: {name}: {reason}")
 
 
 def _checked(raw: dict[Any, Any], *, where: str, folder: Path) -> ServerConfig:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from workbench.errors import ConfigError, StorageError
-from workbench.storage import writable_folder
+from workbench.storage import explained, writable_folder
 
 Engine = sa.Engine
 """The database, for modules that only hand it on."""
@@ -107,6 +107,7 @@ def open_database(url: str | None, folder: Path) -> sa.Engine:
     try:
         engine = sa.create_engine(url or f"sqlite:///{folder / 'server.db'}", hide_parameters=True)
         if engine.dialect.name == "sqlite":
+            _make_private(engine.url.database)
             sa.event.listen(engine, "connect", _prepare)
         if _revision(engine) != REVISION:
             from workbench.server.schema import migrate  # Alembic, which a server rarely needs
@@ -117,6 +118,14 @@ def open_database(url: str | None, folder: Path) -> sa.Engine:
     except SQLAlchemyError as exc:
         raise StorageError(f"the server's database does not answer ({type(exc).__name__})") from exc
     return engine
+
+
+def _make_private(path: str | None) -> None:
+    """Keep others of this machine out of a file of SQLite; those that it makes beside it follow its mode."""
+    if path and path != ":memory:":
+        with explained(Path(path), "write"):
+            Path(path).touch(mode=0o600)
+            Path(path).chmod(0o600)
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:

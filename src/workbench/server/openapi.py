@@ -24,7 +24,9 @@ _REFUSALS = {
     "402": "the budget of the key does not allow it",
     "403": "the key may not ask for this model",
     "404": "there is no such thing here",
+    "405": "another method is needed",
     "408": "the body did not come in time",
+    "409": "this does not go together with what is there",
     "413": "the body is too large",
     "415": "the body is compressed",
     "429": "too many requests",
@@ -58,6 +60,9 @@ def document(app: FastAPI, wires: Sequence[Wire]) -> Json:
     found["paths"]["/v1/models"] = {
         "get": _operation("/v1/models", None, {"type": "object"}, is_streamed=False)
     }
+    one = _operation("/v1/models/{name}", None, {"type": "object"}, is_streamed=False)
+    one["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
+    found["paths"]["/v1/models/{name}"] = {"get": one}
     for path, methods in found["paths"].items():
         for operation in methods.values():
             _secure(path, operation)
@@ -94,7 +99,7 @@ def _operation(path: str, body: Json | None, answer: Json, *, is_streamed: bool)
     content: Json = {"application/json": {"schema": answer}}
     if is_streamed:
         content["text/event-stream"] = {"schema": {"type": "string"}}
-    name = path.strip("/").replace("/", "_")
+    name = path.strip("/").replace("/", "_").replace("{", "").replace("}", "")
     operation: Json = {
         "operationId": name,
         "tags": ["v1"],
@@ -109,6 +114,7 @@ def _secure(path: str, operation: Json) -> None:
     """Say which token a path asks for, and how it refuses."""
     if not path.startswith("/health"):
         operation["security"] = _SECURED
+    operation["responses"].pop("422", None)
     for status, reason in _REFUSALS.items():
         refusal = {"description": reason, "content": {"application/json": {"schema": {"type": "object"}}}}
         operation["responses"].setdefault(status, refusal)

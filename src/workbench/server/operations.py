@@ -3,6 +3,7 @@
 import asyncio
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 from workbench.server.administrator import Administrator
@@ -52,7 +53,7 @@ def operation_routes(gateway: Gateway, kept: Foundation, administrator: Administ
         shown = [Part(**_fields(part)) for part in parts] if administrator.is_one(request.scope) else []
         return Ready(is_ready=is_ready(parts), parts=shown)
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse)
     async def numbers() -> Response:
         """What happened since the server started, of all its workers, for Prometheus."""
         return Response(await asyncio.to_thread(kept.metrics.exposition), media_type=CONTENT_TYPE)

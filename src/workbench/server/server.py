@@ -281,6 +281,7 @@ def _works(config: ServerConfig, targets: Targets, kept: Foundation) -> Iterator
     async def take_over() -> None:
         """Keys and routers that were changed elsewhere."""
         await asyncio.to_thread(kept.keys.reload)
+        await asyncio.to_thread(kept.admins.reload)
         await targets.reload()
 
     yield _every(config.reload_s, take_over)
