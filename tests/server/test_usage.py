@@ -1,8 +1,7 @@
 """What is kept of served requests, in SQLite and in a real PostgreSQL."""
 
 import asyncio
-import os
-import shutil
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+import postgresql_server
+from postgresql_server import PostgresServer
 from server.conftest import Running, running
 from workbench import outcomes
 from workbench.errors import StorageError
@@ -90,43 +91,64 @@ async def test_prompts_are_kept_only_where_the_server_is_told_to(
 
 
 @pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL on a Unix socket, which does not run as root."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    found = shutil.which("initdb") or (str(programs[-1]) if programs else None)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("PostgreSQL is not installed; .ci/run installs it")
-        pytest.skip("PostgreSQL is not installed")
-    folder = tmp_path_factory.mktemp("postgresql")
-    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if as_user:
-        shutil.chown(folder, "postgres")
-        for parent in folder.parents:
-            if parent.stat().st_uid == 0 and parent != Path("/") and parent.is_relative_to("/tmp"):
-                parent.chmod(parent.stat().st_mode | 0o011)
-    run = [*as_user, found, "-D", str(folder / "data"), "-A", "trust", "-U", "workbench"]
-    subprocess.run(run, check=True, capture_output=True, cwd=folder)
-    program = str(Path(found).with_name("postgres"))
-    options = ["-D", str(folder / "data"), "-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off"]
-    process = subprocess.Popen([*as_user, program, *options], stderr=subprocess.PIPE, text=True, cwd=folder)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "ready to accept connections" in line:
-            break
-    yield f"postgresql+psycopg://workbench@/postgres?host={folder}"
-    process.terminate()
-    process.wait(timeout=30)
-    process.stderr.close()
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    with postgresql_server.serving(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server
 
 
-async def test_postgresql_keeps_what_was_served(postgresql: str, config: ServerConfig) -> None:
-    async with running(config.model_copy(update={"database": postgresql})) as server:
+@pytest.fixture
+def postgresql(started: PostgresServer) -> PostgresServer:
+    """One that is empty."""
+    engine = sa.create_engine(started.url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sa.text("CREATE SCHEMA public"))
+    engine.dispose()
+    return started
+
+
+async def test_postgresql_keeps_what_was_served(postgresql: PostgresServer, config: ServerConfig) -> None:
+    async with running(config.model_copy(update={"database": postgresql.url})) as server:
         request_id = (await server.ask()).headers["x-request-id"]
         told = {"request_id": request_id, "quality": 0.25}
         assert (await server.http.post("/v1/feedback", json=told, headers=server.caller)).status_code == 200
-    engine = open_database(postgresql, config.folder)
+    engine = open_database(postgresql.url, config.folder)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     assert [total.n_requests for total in totals(engine, by="day")] == [1]
     engine.dispose()
+
+
+async def database_health(server: Running) -> tuple[int, str]:
+    answer = await server.http.get("/health/ready", headers=server.admin)
+    parts = {part["part"]: part["health"] for part in answer.json()["parts"]}
+    return answer.status_code, parts["database"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["dead", "hanging"])
+async def test_requests_are_served_and_kept_while_postgresql_is_not_there(
+    postgresql: PostgresServer, config: ServerConfig, fault: str
+) -> None:
+    async with running(config.model_copy(update={"database": postgresql.url})) as server:
+        with contextlib.ExitStack() as stack:
+            if fault == "dead":
+                postgresql.kill()
+                stack.callback(postgresql.start)
+            else:
+                stack.enter_context(postgresql.stopped())
+            answers = [await server.ask() for _ in range(3)]
+            assert [answer.status_code for answer in answers] == [200] * 3
+            assert await database_health(server) == (200, "impaired")
+            await asyncio.sleep(0.5)
+            assert (await server.ask()).status_code == 200
+        while await database_health(server) != (200, "well"):
+            await asyncio.sleep(0.1)
+        request_id = answers[0].headers["x-request-id"]
+        told = {"request_id": request_id, "quality": 0.25}
+        assert (await server.http.post("/v1/feedback", json=told, headers=server.caller)).status_code == 200
+        key_id = server.caller["authorization"].split("-")[1]
+    engine = open_database(postgresql.url, config.folder)
+    found = {total.group: total.n_requests for total in totals(engine, by="key_id")}
+    engine.dispose()
+    assert found[key_id] == 4

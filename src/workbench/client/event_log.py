@@ -114,10 +114,9 @@ class Lines:
         say = self._log.warning if is_warning else self._log.info
         say(event, **{name: value for name, value in fields.items() if value is not None})
 
-
-def bound(**fields: object) -> AbstractContextManager[None]:
-    """A block in which every line has these fields, unless it has its own of that name."""
-    return structlog.contextvars.bound_contextvars(**fields)
+    def bound(self, **fields: object) -> AbstractContextManager[None]:
+        """A block in which every line, also of events, has these fields, unless it has its own so named."""
+        return structlog.contextvars.bound_contextvars(**fields)
 
 
 def _logger() -> structlog.stdlib.BoundLogger:

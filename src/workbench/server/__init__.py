@@ -3,7 +3,8 @@
 | question | module |
 |---|---|
 | what a file of a server may say | `config` |
-| what a server opens and closes, and when | `server` |
+| what a server opens and closes, and when | `server`; what outlives a change of the file: `foundation` |
+| how several work as one | `workers`, `worker`, `shared_state`, `shared_budget`, `merged_metrics` |
 | which paths there are | `app` |
 | what every request passes first | `guard` |
 | a protocol over HTTP | `endpoint`; its words: `chat_completions` |
@@ -11,5 +12,6 @@
 | what callers may name, and what is decided | `targets`, `decisions` |
 | who may call, and what it may cost | `tokens`, `virtual_keys`, `admin_tokens`, `admin` |
 | from a request to an answer | `gateway` |
-| what is kept | `database`, `outcome_log` |
+| what is kept | `database`, `outcome_log`, `outcome_journal` |
+| what those who run it see | `health`, `metrics`, `request_log` |
 """

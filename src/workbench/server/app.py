@@ -8,7 +8,6 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from workbench import __version__
-from workbench.client.event_log import Lines
 from workbench.client.events import server_spans
 from workbench.server.admin import admin_routes
 from workbench.server.administrator import AdminDoor, Administrator
@@ -91,5 +90,9 @@ def _watched(guarded: App, config: ServerConfig, app: Starlette) -> App:
     if config.log == "off" and not config.tracing:
         return guarded
     routes = frozenset(route.path for route in app.routes if isinstance(route, Route))
-    lines = Lines() if config.log == "json" else None
-    return RequestLog(guarded, lines=lines, spans=server_spans() if config.tracing else None, routes=routes)
+    lines, spans = None, server_spans() if config.tracing else None
+    if config.log == "json":
+        from workbench.client.event_log import Lines  # structlog, which takes as long to import as httpx
+
+        lines = Lines()
+    return RequestLog(guarded, lines=lines, spans=spans, routes=routes)

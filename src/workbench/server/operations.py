@@ -69,7 +69,7 @@ def _checks(gateway: Gateway) -> dict[str, Check]:
     async def database() -> tuple[Health, str | None]:
         if gateway.log.is_full:
             return "down", "what is served can be kept nowhere"
-        problem = await asyncio.to_thread(gateway.log.problem_now)
+        problem = await gateway.log.problem_now()
         return ("well", None) if problem is None else ("impaired", problem)
 
     async def routers() -> tuple[Health, str | None]:

@@ -66,6 +66,7 @@ class OutcomeLog:
         self._spilled_usd: dict[_Purse, float] = defaultdict(float)
         self._turn = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
+        self._asking: asyncio.Future[str | None] | None = None
         self.problem: str | None = None
         """Why the database did not take the last batch; None: it did."""
         self.n_lost = 0
@@ -154,9 +155,11 @@ class OutcomeLog:
         """What was served since a Unix time, as far as it is written, in groups."""
         return totals(self._engine, by=by, since=since)
 
-    def problem_now(self) -> str | None:
-        """Why the database does not answer; None: it does."""
-        return problem_of(self._engine)
+    async def problem_now(self) -> str | None:
+        """Why the database does not answer; None: it does. One that hangs is asked once, whoever waits."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(asyncio.to_thread(problem_of, self._engine))
+        return await asyncio.shield(self._asking)
 
     async def __aenter__(self) -> "OutcomeLog":
         await asyncio.to_thread(self._write_what_was_left)

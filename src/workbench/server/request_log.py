@@ -10,12 +10,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.client import event_log
 from workbench.server.exchange import Routed, Served, new_request_id
 from workbench.server.guard import App, Message, Receive, Scope, Send
 from workbench.server.virtual_keys import VirtualKey
 
-if TYPE_CHECKING:  # an extra
+if TYPE_CHECKING:  # an extra, and what takes as long to import as a server's protocols
+    from workbench.client.event_log import Lines
     from workbench.client.spans import Serving
 
 _LONGEST_PATH = 200
@@ -89,7 +89,7 @@ class RequestLog:
     """
 
     def __init__(
-        self, app: App, *, lines: event_log.Lines | None, spans: "Serving | None", routes: frozenset[str]
+        self, app: App, *, lines: "Lines | None", spans: "Serving | None", routes: frozenset[str]
     ) -> None:
         """`routes` are the paths that a span may be called by."""
         self._app = app
@@ -116,7 +116,8 @@ class RequestLog:
         started_s, token = time.monotonic(), _under_way.set(request)
         try:
             async with AsyncExitStack() as stack:
-                stack.enter_context(event_log.bound(request_id=request.request_id))
+                if self._lines is not None:
+                    stack.enter_context(self._lines.bound(request_id=request.request_id))
                 if self._spans is not None:
                     self._in_span(self._spans, stack, scope, request)
                 stack.callback(self._write, scope, request, started_s)
