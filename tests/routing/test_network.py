@@ -33,6 +33,7 @@ def lesson(n_prompts: int, *, n_parts: int = 1, is_withheld: bool = False) -> Le
         quality=quality,
         scores=space.scores(quality),
         space=space,
+        tasks=np.full(n_prompts, -1),
         withheld=withheld,
         n_random=n_parts,
     )

@@ -40,4 +40,4 @@ def combined(words: str, cues: Sequence[Cue] = CUES) -> tuple[float, float]:
     """
     folded = words.casefold()
     found = [cue for cue in cues if cue.phrase in folded]
-    return sum((cue.logit for cue in found), 0.0), math.prod(cue.length for cue in found)
+    return sum((cue.logit for cue in found), 0.0), math.prod((cue.length for cue in found), start=1.0)

@@ -51,7 +51,7 @@ def krippendorff_alpha(
 
     >>> ratings = np.array([[1, 2, 2, 1], [1, 2, np.nan, 1], [1, 2, 1, 1]])
     >>> round(krippendorff_alpha(ratings).estimate.value, 3)
-    0.673
+    0.643
 
     Args:
         ratings: [raters, U] numbers, NaN where missing; units with fewer than two ratings say nothing.
