@@ -333,3 +333,15 @@ async def test_callers_name_no_address_of_a_provider(server: Running) -> None:
         assert response.headers["x-workbench-answered-by"] == MODELS[1]
     for model in (EVIL, "openai@" + EVIL, "vllm/" + EVIL, "router:../../x", "/etc/passwd.ckpt"):
         assert (await server.ask(model=model)).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["a\r\nset-cookie: b", "a\0", "\x1b[31m", "", "a" * 101], ids=repr)
+async def test_names_that_administrators_give_have_no_control_characters(server: Running, name: str) -> None:
+    key = await server.http.post("/admin/keys", json={"name": name}, headers=server.admin)
+    arms = [
+        {"name": name, "target": MODELS[0], "share": 0.5},
+        {"name": "b", "target": MODELS[1], "share": 0.5},
+    ]
+    spec = {"name": "e", "target": MODELS[0], "arms": arms}
+    begun = await server.http.post("/admin/experiments", json=spec, headers=server.admin)
+    assert (key.status_code, begun.status_code) == (400, 400)

@@ -108,8 +108,9 @@ def postgresql(started: PostgresServer) -> PostgresServer:
 
 
 async def test_postgresql_keeps_what_was_served(postgresql: PostgresServer, config: ServerConfig) -> None:
-    async with running(config.model_copy(update={"database": postgresql.url})) as server:
-        request_id = (await server.ask()).headers["x-request-id"]
+    changed = {"database": postgresql.url, "prompts_are_kept": True}
+    async with running(config.model_copy(update=changed)) as server:
+        request_id = (await server.ask("a NUL: \0")).headers["x-request-id"]
         told = {"request_id": request_id, "quality": 0.25}
         assert (await server.http.post("/v1/feedback", json=told, headers=server.caller)).status_code == 200
     engine = open_database(postgresql.url, config.folder)

@@ -14,14 +14,17 @@ from workbench.server.targets import Targets
 from workbench.server.usage import By
 from workbench.server.virtual_keys import VirtualKey, VirtualKeys
 
+_NAME = r"^[^\x00-\x1f\x7f]{1,100}$"
+"""Text without control characters."""
+
 
 class NewKey(BaseModel):
     """A virtual key to make. Left out: no limit."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
-    tenant: Annotated[str, Field(min_length=1, max_length=100)] = "default"
+    name: Annotated[str, Field(pattern=_NAME)]
+    tenant: Annotated[str, Field(pattern=_NAME)] = "default"
     budget_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     requests_per_minute: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     models: Annotated[list[str], Field(max_length=1000)] = Field(default_factory=list)

@@ -30,7 +30,7 @@ class _Strict(BaseModel):
 class LiveArm(_Strict):
     """One thing to compare: a name, what it asks, and the share of the units that meet it."""
 
-    name: Annotated[str, Field(min_length=1, max_length=60)]
+    name: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,60}$")]
     target: Annotated[str, Field(min_length=1, max_length=300)]
     share: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 

@@ -23,6 +23,8 @@ from workbench.server.outcome_journal import OutcomeJournal, Row
 from workbench.server.usage import By, Total, score, totals
 from workbench.server.virtual_keys import VirtualKey
 
+_LONGEST_NAME = 300
+"""Characters that are kept of a model's name; a provider may say any."""
 SHADOW = "shadow"
 """The arm of what is asked beside the answer, and callers never see."""
 
@@ -89,14 +91,14 @@ class OutcomeLog:
         is_the_choice = completion.model_id == decision.model_id
         row = self._row(key, served.routed, completion.model_id)
         row |= {
-            "served_model": completion.served_model,
+            "served_model": _text(completion.served_model)[:_LONGEST_NAME],
             "propensity": decision.propensity if is_the_choice else None,
             "cost_usd": completion.cost_usd,
             "latency_s": None if completion.is_cached else completion.latency_s,
             "first_token_s": completion.first_token_s,
             "input_tokens": completion.usage.input_tokens,
             "output_tokens": completion.usage.output_tokens,
-            "response": completion.text if self._with_content else None,
+            "response": _text(completion.text) if self._with_content else None,
         }
         self._take(row)
 
@@ -263,8 +265,13 @@ class OutcomeLog:
             "predicted_quality": decision.predicted_quality,
             "predicted_cost_usd": decision.predicted_cost_usd,
             "cluster": _cluster(key, asked.conversation or asked.user),
-            "prompt": asked.prompt.text if self._with_content else None,
+            "prompt": _text(asked.prompt.text) if self._with_content else None,
         }
+
+
+def _text(text: str) -> str:
+    """`text` as every database takes it: without NUL and halves of characters, which would stop all rows."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def _purse(row: Row) -> _Purse:
