@@ -62,7 +62,7 @@ async def laid(config: ServerConfig) -> AsyncIterator[Foundation]:
     Raises:
         ConfigError, StorageError: what cannot work, before the port is opened.
     """
-    redis = _redis(config)
+    redis = redis_of(config)
     async with AsyncExitStack() as stack:
         engine = open_database(config.database, config.folder)
         stack.callback(engine.dispose)
@@ -113,7 +113,12 @@ async def _sharing(config: ServerConfig, redis: Secret) -> AsyncIterator["Shared
         await shared.aclose()
 
 
-def _redis(config: ServerConfig) -> Secret | None:
+def redis_of(config: ServerConfig) -> Secret | None:
+    """Where the Redis is; None: the file wants none.
+
+    Raises:
+        ConfigError: it wants one, and none is named.
+    """
     if "redis" not in (config.shared, config.cache):
         return None
     url = secret(REDIS_VARIABLE)

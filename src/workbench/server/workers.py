@@ -15,6 +15,7 @@ from workbench.errors import ConfigError, StorageError, WorkbenchError
 from workbench.server.admin_tokens import AdminTokens
 from workbench.server.config import ServerConfig, load_config
 from workbench.server.database import open_database
+from workbench.server.foundation import redis_of
 from workbench.server.worker import Orders
 from workbench.settings import Secret
 
@@ -54,6 +55,7 @@ class Workers:
         Raises:
             ConfigError, StorageError: what cannot work.
         """
+        redis_of(self._config)
         engine = open_database(self._config.database, self._config.folder)
         token = AdminTokens(engine).first()
         engine.dispose()
