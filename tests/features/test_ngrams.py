@@ -2,10 +2,12 @@
 
 import hashlib
 import time
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array, vstack
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from workbench.errors import ConfigError
@@ -17,8 +19,10 @@ from workbench.features import (
     inverse_document_frequency,
     positions,
     select,
+    select_weighted,
     weighted,
 )
+from workbench.features.ngrams import stacked
 
 TEXTS = ["What is 2 + 2?", "Write a poem about the sea", "Write a poem about the sea and 2 fish"]
 
@@ -98,3 +102,36 @@ def test_selected_columns_are_those_of_enough_prompts() -> None:
     seen = (rows.toarray() != 0).sum(axis=0)
     assert np.array_equal(kept, np.flatnonzero(seen >= 2))
     assert np.array_equal(select(rows, position, len(kept)).toarray(), rows.toarray()[:, kept])
+
+
+def test_many_rows_are_weighted_and_selected_as_if_at_once() -> None:
+    rows = hashed([f"the sea {number % 97}" for number in range(5_000)])
+    weights, position = inverse_document_frequency(rows), positions(rows, min_prompts=60)
+    n_columns = int(position.max()) + 1
+    pieces = select_weighted(rows, weights, position, n_columns)
+    assert (pieces != select(weighted(rows, weights), position, n_columns)).nnz == 0
+    assert pieces.shape == (5_000, n_columns)
+
+
+def test_many_buckets_are_counted_as_if_at_once() -> None:
+    indices = np.random.default_rng(0).integers(0, 1_000, 5_000_000, dtype=np.int32)
+    rows = csr_array((np.ones(len(indices), dtype=np.float32), indices, [0, len(indices)]), shape=(1, 1_000))
+    _, counts = np.unique(indices, return_counts=True)
+    assert np.array_equal(positions(rows, min_prompts=5_000) >= 0, counts >= 5_000)
+
+
+def test_stacked_rows_are_those_of_scipy_in_32_bits() -> None:
+    parts = [hashed(TEXTS[:2]), hashed([]), hashed([""]), hashed(TEXTS)]
+    rows = stacked(iter(parts), FeatureConfig().n_features)
+    assert (rows != vstack(parts)).nnz == 0
+    assert (rows.data.dtype, rows.indices.dtype, rows.indptr.dtype) == (np.float32, np.int32, np.int32)
+
+
+def test_what_is_stacked_is_not_held_twice() -> None:
+    row = hashed(["the sea " + " ".join(map(str, range(2_000)))])
+    n_bytes = 200 * (row.data.nbytes + row.indices.nbytes)
+    tracemalloc.start()
+    stacked((row for _ in range(200)), row.shape[1])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.3 * n_bytes

@@ -177,7 +177,16 @@ def test_any_prompt_is_routed_within_50_ms(data: TrainingData, text: str) -> Non
     assert min(took_s) < 0.05
 
 
-@pytest.mark.parametrize("name", ["n_parts", "min_prompts", "max_prompts", "max_weighed"])
+def test_of_more_prompts_than_it_learns_from_a_sample_is_all_it_reads(data: TrainingData) -> None:
+    few = replace(QUICK, max_learned=60)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(data.prompts))[:60])
+    from_many, from_sample = fit_controller(data, config=few), fit_controller(data.rows(chosen), config=QUICK)
+    said = from_many.forecast(data.prompts).quality
+    assert np.array_equal(said, from_sample.forecast(data.prompts).quality)
+    assert np.array_equal(from_many.models.quality, data.models.quality)
+
+
+@pytest.mark.parametrize("name", ["n_parts", "min_prompts", "max_learned", "max_prompts", "max_weighed"])
 def test_a_size_below_one_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         TrainConfig(**{name: 0})

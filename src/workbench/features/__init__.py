@@ -12,6 +12,7 @@ from workbench.features.ngrams import (
     inverse_document_frequency,
     positions,
     select,
+    select_weighted,
     weighted,
 )
 from workbench.features.prompt_features import FEATURES_VERSION, MINILM, Embed, PromptFeatures, extract
@@ -31,6 +32,7 @@ __all__ = [
     "inverse_document_frequency",
     "positions",
     "select",
+    "select_weighted",
     "structure",
     "weighted",
 ]

@@ -5,20 +5,25 @@ Hashing needs no fit, so the n-grams of a prompt depend on its text and the conf
 Dimensions: N prompts, D buckets, R prompts of a chunk.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 
 from workbench.errors import ConfigError
 from workbench.features.gram_hash import MAX_CHAR_NGRAM, MIN_CHAR_NGRAM, char_keys, spell, word_keys
 
 _CHUNK_CHARS = 100_000  # arrays over characters then stay in the cache of a core
+_CHUNK_ROWS = 4_096  # prompts weighted at a time
+_PIECE = 2**21  # n-grams counted at a time
+_GROWTH = 1.1  # how much longer than needed what is stacked becomes, each time it is too short
 _N_KEYS = 2**32
+_MOST_32 = 2**31 - 1
 _MOST_BUCKETS = 2**29  # the columns of both kinds, counted from 0, stay within a signed integer of 32 bits
 
 
@@ -73,10 +78,31 @@ def hashed(texts: Sequence[str], config: FeatureConfig | None = None) -> csr_arr
     (2, 524288)
     """
     config = config or FeatureConfig()
-    parts = [_rows(chunk, config) for chunk in _chunks(texts, config)]
-    if not parts:
-        return csr_array(np.zeros((0, config.n_features), dtype=np.float32))
-    return parts[0] if len(parts) == 1 else csr_array(vstack(parts, format="csr"))
+    if len(texts) == 1:
+        return _rows([clip(texts[0], config.max_chars)], config)
+    return stacked((_rows(chunk, config) for chunk in _chunks(texts, config)), config.n_features)
+
+
+def stacked(parts: Iterable[csr_array], n_columns: int) -> csr_array:
+    """[N, n_columns] float32, the rows of all `parts`.
+
+    Each part is copied before the next one is asked for: at no time is there more than a tenth of all of it
+    beside it, where `scipy.sparse.vstack` has a second copy.
+    """
+    values, columns = np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int32)
+    row_ends, n_filled = [np.zeros(1, dtype=np.int64)], 0
+    for part in parts:
+        end = n_filled + part.nnz
+        if end > len(values):
+            _resize(values, columns, size=int(_GROWTH * end))
+        values[n_filled:end], columns[n_filled:end] = part.data, part.indices
+        row_ends.append(n_filled + part.indptr[1:].astype(np.int64))
+        n_filled = end
+    _resize(values, columns, size=n_filled)
+    bounds = np.concatenate(row_ends)
+    if n_filled <= _MOST_32:  # else scipy would widen `columns` to the type of `bounds`
+        bounds = bounds.astype(np.int32)
+    return csr_array((values, columns, bounds), shape=(len(bounds) - 1, n_columns))
 
 
 def clip(text: str, max_chars: int) -> str:
@@ -107,7 +133,7 @@ def inverse_document_frequency(rows: csr_array) -> NDArray[np.float32]:
 
     Source: the smoothed form of scikit-learn's TfidfTransformer.
     """
-    seen = np.bincount(rows.indices, minlength=rows.shape[1])
+    seen = _document_counts(rows)
     weights: NDArray[np.float32] = (np.log((1.0 + rows.shape[0]) / (1.0 + seen)) + 1.0).astype(np.float32)
     return weights
 
@@ -129,15 +155,38 @@ def select(rows: csr_array, position: NDArray[np.int64], n_columns: int) -> csr_
     )
 
 
+def select_weighted(
+    rows: csr_array, weights: NDArray[np.float32], position: NDArray[np.int64], n_columns: int
+) -> csr_array:
+    """[N, n_columns] what `select` leaves of `weighted` rows, without all of these at once."""
+    starts = range(0, rows.shape[0], _CHUNK_ROWS)
+    chunks = (weighted(rows[start : start + _CHUNK_ROWS], weights) for start in starts)
+    return stacked((select(chunk, position, n_columns) for chunk in chunks), n_columns)
+
+
 def positions(rows: csr_array, *, min_prompts: int) -> NDArray[np.int64]:
     """[D] a running number for the buckets that at least `min_prompts` rows have, -1 for the others."""
-    is_kept = np.bincount(rows.indices, minlength=rows.shape[1]) >= min_prompts
+    is_kept = _document_counts(rows) >= min_prompts
     return np.where(is_kept, np.cumsum(is_kept) - 1, -1)
 
 
 def encodable(text: str) -> str:
     """`text` with lone surrogates, as cut JSON has them, replaced: they have no bytes to hash."""
     return text.encode(errors="replace").decode()
+
+
+def _document_counts(rows: csr_array) -> NDArray[np.int64]:
+    """[D] how many rows have each bucket; in pieces, since `bincount` widens what it counts."""
+    counts = np.zeros(rows.shape[1], dtype=np.int64)
+    for start in range(0, rows.nnz, _PIECE):
+        counts += np.bincount(rows.indices[start : start + _PIECE], minlength=rows.shape[1])
+    return counts
+
+
+def _resize(*arrays: NDArray[Any], size: int) -> None:
+    """In place, which moves no large array where the system can remap its pages."""
+    for array in arrays:
+        array.resize(size, refcheck=False)
 
 
 def _chunks(texts: Sequence[str], config: FeatureConfig) -> Iterator[list[str]]:
@@ -159,7 +208,7 @@ def _rows(texts: Sequence[str], config: FeatureConfig) -> csr_array:
     counts = np.diff(starts, append=len(keys))
     different = keys[starts]
     first_keys = np.arange(len(texts), dtype=np.uint32) * np.uint32(config.n_features)
-    row_starts = np.append(np.searchsorted(different, first_keys), len(different))
+    row_starts = np.append(np.searchsorted(different, first_keys), len(different)).astype(np.int32)
     columns = (different - np.repeat(first_keys, np.diff(row_starts))).astype(np.int32)
     values = _sublinear(int(counts.max(initial=1)).bit_length())[counts]
     values *= np.where(columns < config.n_word_buckets, np.float32(1.0), np.float32(config.char_weight))

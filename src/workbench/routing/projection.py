@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from workbench.features import PromptFeatures, inverse_document_frequency, positions, select, weighted
+from workbench.features import (
+    PromptFeatures,
+    inverse_document_frequency,
+    positions,
+    select,
+    select_weighted,
+    weighted,
+)
 from workbench.routing.fields import require
 
 _N_COMPONENTS = 64
@@ -92,7 +99,7 @@ def fit_projection(
     else:
         weights = inverse_document_frequency(features.ngrams) if weights is None else weights
         position = positions(features.ngrams, min_prompts=_MIN_PROMPTS)
-        active = select(weighted(features.ngrams, weights), position, int(position.max()) + 1)
+        active = select_weighted(features.ngrams, weights, position, int(position.max()) + 1)
         components = _components(active, seed)
         rows = active @ components
     mean = np.nanmean(rows, axis=0).astype(np.float32)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from workbench.errors import ConfigError
-from workbench.features import inverse_document_frequency, positions, select, weighted
+from workbench.features import inverse_document_frequency, positions, select_weighted
 from workbench.routing.calibration import fit_calibration
 from workbench.routing.controller import Heads, MetaController, Neighbours, unit_rows
 from workbench.routing.decide import check_weights
@@ -43,7 +43,11 @@ class TrainConfig:
 
     `penalties` are those of the ridges, `n_neighbours` how many are averaged over; `n_parts` random parts
     and at most `n_regions` neighbourhoods (0: none) are withheld. Buckets that fewer than `min_prompts` have
-    are not learned. All but the ridges learn from `max_prompts` at most, and are weighed on `max_weighed`.
+    are not learned.
+
+    However many prompts there are, n-grams are learned from `max_learned` of them at most, all else from
+    `max_prompts` of these, and what is learned is weighed on `max_weighed`; the seed draws them. A fit then
+    needs no more time or memory beyond that than it takes to hold the features.
     """
 
     penalties: tuple[float, ...] = (5.0, 20.0)
@@ -51,12 +55,13 @@ class TrainConfig:
     n_parts: int = 5
     n_regions: int = 4
     min_prompts: int = 3
+    max_learned: int = 100_000
     max_prompts: int = 20_000
     max_weighed: int = 5_000
     networks: NetworkConfig = field(default_factory=NetworkConfig)
 
     def __post_init__(self) -> None:
-        for name in ("n_parts", "min_prompts", "max_prompts", "max_weighed"):
+        for name in ("n_parts", "min_prompts", "max_learned", "max_prompts", "max_weighed"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} of the controller is {getattr(self, name)}; it must be 1 or more")
         if not self.penalties or not self.n_neighbours:
@@ -79,13 +84,16 @@ def fit_controller(
         RoutingError: a loss or a weight is not finite.
     """
     config = config or TrainConfig()
-    check_weights(data.models, cost_weight=cost_weight, latency_weight=latency_weight)
+    models = data.models
+    check_weights(models, cost_weight=cost_weight, latency_weight=latency_weight)
+    if len(data.prompts) > config.max_learned:
+        data = data.rows(_sample(len(data.prompts), config.max_learned, seed))
     chosen = _sample(len(data.prompts), config.max_prompts, seed)
     sample = data.rows(chosen)
     idf = inverse_document_frequency(data.features.ngrams)
     projection = fit_projection(sample.features, seed=seed, weights=idf)
     position = positions(data.features.ngrams, min_prompts=config.min_prompts)
-    rows = select(weighted(data.features.ngrams, idf), position, max(int(position.max()) + 1, 1))
+    rows = select_weighted(data.features.ngrams, idf, position, max(int(position.max()) + 1, 1))
     space = fit_model_space(data.quality)
     scores = space.scores(data.quality)
     text = projection.text(sample.features)
@@ -131,7 +139,7 @@ def fit_controller(
     familiarity = views.familiarity(at_home.nearness, structure)
     held = guard.hold(predicted, space.mean, at_home.nearness, familiarity)
     return MetaController(
-        models=data.models,
+        models=models,
         feature_config=data.feature_config,
         heads=heads,
         space=space,
