@@ -8,13 +8,15 @@ from workbench.routing.evaluate import evaluate
 from workbench.routing.folds import Folded, folded
 from workbench.routing.honest import Chosen, honest_point
 from workbench.routing.leaderboard import Leaderboard
-from workbench.routing.out_of_fold import Contender
+from workbench.routing.out_of_fold import Contender, inside_training
 from workbench.routing.resamples import resamples
 
 
-def board(table: pd.DataFrame, *, margin: float = 0.0, folds: str | int = 4) -> Leaderboard:
+def board(
+    table: pd.DataFrame, *, margin: float = 0.0, folds: str | int = 4, kind: str = "label_oracle"
+) -> Leaderboard:
     divided = folded(table, folds)
-    return evaluate(divided, [Contender("label_oracle")], margin=margin, n_resamples=50)
+    return evaluate(divided, [Contender(kind)], margin=margin, n_resamples=50)
 
 
 def test_changes_worked_by_hand() -> None:
@@ -80,3 +82,41 @@ def test_nothing_is_saved_where_nothing_is_cheaper_and_as_good(table: pd.DataFra
     result = board(only_poems_lie).results[0]
     assert result.honest_cost_change is not None
     assert result.honest_cost_change.value == 0.0
+
+
+def test_a_router_without_information_asks_the_best_single_model(table: pd.DataFrame) -> None:
+    result = board(table, kind="no_information").results[0]
+    assert result.honest_quality_change is not None
+    assert result.honest_cost_change is not None
+    assert result.honest_quality_change.value == result.honest_cost_change.value == 0.0
+
+
+def test_points_are_not_compared_with_a_single_model_chosen_with_the_answers_in_view(
+    table: pd.DataFrame,
+) -> None:
+    # strong and mid are lucky in one fold each and have .5 elsewhere; weak has .55 for a twentieth of strong
+    fold = table["prompt_id"].str[1:].astype(int) % 3
+    is_lucky = ((table["arm"] == "acme/strong") & (fold == 0)) | ((table["arm"] == "acme/mid") & (fold == 1))
+    quality = np.where(is_lucky, 0.8, np.where(table["arm"] == "acme/weak", 0.55, 0.5))
+    drawn = table.assign(quality=quality, fold=fold, cost_usd=table["cost_usd"].replace(0.005, 0.02))
+    result = board(drawn, folds="fold", kind="no_information").results[0]
+    assert result.honest_quality_change is not None
+    assert result.honest_cost_change is not None
+    assert result.honest_quality_change.value == pytest.approx(0.05)
+    assert result.honest_cost_change.value == pytest.approx(0.001 / 0.02 - 1.0)
+
+
+def test_the_single_model_inside_is_the_best_of_what_the_router_learned_from(table: pd.DataFrame) -> None:
+    chance = np.random.default_rng(0).random(len(table))
+    divided = folded(table.assign(quality=chance.round(2)), 4)
+    rows = np.arange(len(divided.fold))
+    answered = np.ones_like(divided.data.quality, dtype=np.bool_)
+    told = inside_training(Contender("label_oracle"), divided, rows, answered=answered, seed=0)
+    singles = set()
+    for held_out, inside in told.items():
+        for asked in set(range(4)) - {held_out}:
+            learned = ~np.isin(divided.fold, [held_out, asked])
+            best = divided.data.quality[learned].mean(axis=0).argmax()
+            assert set(inside.best_single[divided.fold[inside.places] == asked]) == {best}
+            singles.add(int(best))
+    assert len(singles) > 1

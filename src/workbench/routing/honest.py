@@ -1,10 +1,15 @@
 """Honest operating points: a cost weight chosen on the training folds alone, and what it then did.
 
 A point read off the curve of the scored prompts was chosen with their answers in view; this one was not. It
-is the cheapest that on the training folds loses at most a margin of quality against the best single model;
-where none does, or none is cheaper, the best single model itself.
+is the cheapest that inside the training folds loses at most a margin of quality against the best single
+model; where none does, or none is cheaper, the best single model itself.
 
-Dimensions: N scored prompts, M models.
+Like is compared with like: the single model of a prompt is the best on what the router that forecast it has
+learned from. The best of all prompts was chosen with their answers in view, and looks better than it is on
+others. Each weight counts with those near it, since at one weight different fits of a router do what one fit
+does at several.
+
+Dimensions: N scored prompts, n of them, M models, L cost weights.
 """
 
 import math
@@ -19,6 +24,10 @@ from workbench.routing.forecast import Floats
 from workbench.routing.out_of_fold import Inside, OutOfFold
 from workbench.routing.resamples import Resamples, estimate
 from workbench.stats.estimate import Estimate
+
+_WIDTH = 0.2
+"""Of the local average over weights: the standard deviation of their logarithm."""
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,8 @@ def chosen_inside(
     for held_out, told in inside.items():
         places = np.flatnonzero(scored.fold == held_out)
         single = singles[_best_single(scored, singles, told.places)]
-        weight = _weight(told, scored, single[told.places], cost_usd=cost_usd, margin=margin)
+        compared = singles[told.best_single, told.places]
+        weight = _weight(told, scored, compared, cost_usd=cost_usd, margin=margin)
         alone[places] = single[places]
         forecast = said.forecast.rows(places)
         if weight is None:
@@ -86,18 +96,35 @@ def _best_single(scored: Scored, singles: Integers, places: Integers) -> int:
 
 
 def _weight(
-    told: Inside, scored: Scored, single: Integers, *, cost_usd: Floats, margin: float
+    told: Inside, scored: Scored, alone: Integers, *, cost_usd: Floats, margin: float
 ) -> float | None:
-    """The weight of the cheapest point that loses no more than the margin; None: none is cheaper."""
+    """The weight of the cheapest point that loses no more than the margin; None: none is cheaper.
+
+    `alone` [n] are the columns of the single models that the points are compared with.
+    """
     quality, cost = scored.data.quality[told.places], cost_usd[told.places]
     rows = np.arange(len(told.places))
-    least, alone_usd = float(quality[rows, single].mean()) - margin, float(cost[rows, single].mean())
-    found: tuple[float, float] | None = None
-    for weight in cost_weights(told.forecast.cost_usd):
+    alone_quality, alone_usd = quality[rows, alone], float(cost[rows, alone].mean())
+    weights = cost_weights(told.forecast.cost_usd)
+    change, spent_usd = np.empty(len(weights)), np.empty(len(weights))
+    for place, weight in enumerate(weights):
         choice = next(iter(swept(told.forecast.quality, told.forecast.cost_usd, np.array([weight]))))
-        spent_usd = float(cost[rows, choice].mean())
-        if spent_usd >= (alone_usd if found is None else found[0]):
-            continue
-        if float(quality[rows, choice].mean()) >= least:
-            found = (spent_usd, float(weight))
-    return None if found is None else found[1]
+        change[place] = (quality[rows, choice] - alone_quality).mean()
+        spent_usd[place] = cost[rows, choice].mean()
+    nearby = _nearby(weights)
+    change, spent_usd = nearby @ change, nearby @ spent_usd
+    is_kept = (change >= -margin - _ROUNDING) & (spent_usd < alone_usd)
+    return float(weights[np.where(is_kept, spent_usd, np.inf).argmin()]) if is_kept.any() else None
+
+
+def _nearby(weights: Floats) -> Floats:
+    """[L, L] how much each weight counts in the local average at each other; the rows sum to 1.
+
+    Normal in the logarithm of the weight; 0 stands one step below the smallest.
+    """
+    if len(weights) < 3:
+        return np.eye(len(weights))
+    logarithm = np.log(np.append(weights[1] ** 2 / weights[2], weights[1:]))
+    counts = np.exp(-0.5 * ((logarithm[:, None] - logarithm) / _WIDTH) ** 2)
+    shares: Floats = counts / counts.sum(axis=1, keepdims=True)
+    return shares

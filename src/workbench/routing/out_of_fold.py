@@ -98,15 +98,21 @@ def out_of_fold(
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What was said inside the training folds of one fold: a forecast of the scored prompts at `places`."""
+    """What was said inside the training folds of one fold: a forecast of the scored prompts at `places`.
+
+    `best_single` [n] is the model that was best on the prompts that the forecast was learned from: like the
+    forecast, it was chosen without the answers to the prompt.
+    """
 
     places: Integers
     forecast: Forecast
+    best_single: Integers
 
     def some(self, places: Integers) -> "Inside":
         """That of the prompts which are among `places`."""
         is_meant = np.isin(self.places, places)
-        return Inside(self.places[is_meant], self.forecast.rows(np.flatnonzero(is_meant)))
+        forecast = self.forecast.rows(np.flatnonzero(is_meant))
+        return Inside(self.places[is_meant], forecast, self.best_single[is_meant])
 
 
 def inside_training(
@@ -132,7 +138,8 @@ def inside_training(
                 forecast = _forecast_of(contender, folded.data, inner.learned, left_out, seed=seed)
                 if forecast is None:
                     return {}
-                said[key] = Inside(place_of[left_out], forecast)
+                best = int(np.nanargmax(folded.data.rows(inner.learned).models.quality))
+                said[key] = Inside(place_of[left_out], forecast, np.full(len(left_out), best))
             parts.append(said[key].some(place_of[inner.asked]))
         found[held_out] = _joined(parts, answered)
     return found
@@ -142,7 +149,8 @@ def _joined(parts: Sequence[Inside], answered: NDArray[np.bool_]) -> Inside:
     places = np.concatenate([part.places for part in parts])
     forecast = pooled([part.forecast for part in parts])
     quality = np.where(answered[places], forecast.quality, np.nan)
-    return Inside(places, replace(forecast, quality=quality))
+    best_single = np.concatenate([part.best_single for part in parts])
+    return Inside(places, replace(forecast, quality=quality), best_single)
 
 
 def fitted(contender: Contender, training: TrainingData, seed: int) -> Router:
