@@ -17,6 +17,12 @@ _TOKEN = {
         "description": "a virtual key; an admin token below /admin",
     }
 }
+_EVENT: Json = {
+    "type": "object",
+    "description": "one event of the stream; data is JSON, but for the last of chat completions, [DONE]",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
 _SECURED: list[Json] = [{"bearer": []}]
 _REFUSALS = {
     "400": "the request is wrong, or addressed to another host",
@@ -98,7 +104,7 @@ def _renamed(value: Any, names: dict[str, str]) -> Any:
 def _operation(path: str, body: Json | None, answer: Json, *, is_streamed: bool) -> Json:
     content: Json = {"application/json": {"schema": answer}}
     if is_streamed:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": _EVENT}
     name = path.strip("/").replace("/", "_").replace("{", "").replace("}", "")
     operation: Json = {
         "operationId": name,
