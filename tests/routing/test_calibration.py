@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from workbench.routing.calibration import Calibration, fit_calibration
+from workbench.routing.calibration import Calibration
+from workbench.routing.calibration_fit import fit_calibration
 from workbench.routing.metrics import calibration_error
 
 RNG = np.random.default_rng(0)

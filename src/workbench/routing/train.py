@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 
 from workbench.errors import ConfigError
 from workbench.features import inverse_document_frequency, positions, select_weighted
-from workbench.routing.calibration import fit_calibration
+from workbench.routing.calibration_fit import fit_calibration
 from workbench.routing.controller import Heads, MetaController, Neighbours, unit_rows
 from workbench.routing.decide import check_weights
 from workbench.routing.familiarity import Withheld, fit_guard
