@@ -42,7 +42,7 @@ def main() -> None:
 
 def copy(steps: str, build: Path) -> None:
     """The build stage's COPY lines."""
-    stage = steps.split("\nFROM ")[0]
+    stage = steps.split("\nFROM ")[1]
     for line in re.findall(r"^COPY (.+)$", stage, re.MULTILINE):
         *names, target = line.split()
         for name in names:

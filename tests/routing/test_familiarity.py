@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from workbench.routing.familiarity import Guard, Withheld, fit_guard
+from workbench.routing.familiarity import Guard
+from workbench.routing.familiarity_fit import Withheld, fit_guard
 from workbench.routing.forecast import Floats
 
 MEAN = np.array([0.4, 0.5, 0.6])

@@ -19,7 +19,7 @@ from workbench.features import inverse_document_frequency, positions, select_wei
 from workbench.routing.calibration_fit import fit_calibration
 from workbench.routing.controller import Heads, MetaController, Neighbours, unit_rows
 from workbench.routing.decide import check_weights
-from workbench.routing.familiarity import Withheld, fit_guard
+from workbench.routing.familiarity_fit import Withheld, fit_guard
 from workbench.routing.forecast import Floats
 from workbench.routing.held_out import fit_held_out
 from workbench.routing.lesson import Lesson
