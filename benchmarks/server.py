@@ -94,9 +94,11 @@ def measure_cpu(bench: Bench, *, n_rounds: int) -> None:
         if LITELLM.exists():
             servers.append(stack.enter_context(litellm(bench.folder, whole, core=bench.core)))
         for concurrency in N_CALLS:
-            rounds: list[dict[str, dict[str, Any]]] = []
-            for number in range(1 + n_rounds):  # the first warms connections and caches
-                rounds.append({one.name: asked(bench, one, concurrency, number == 0) for one in servers})
+            # The first round warms connections and caches.
+            rounds = [
+                {one.name: asked(bench, one, concurrency, number == 0) for one in servers}
+                for number in range(1 + n_rounds)
+            ]
             tabulate(bench.report, concurrency, rounds[1:])
         for one in servers:
             bench.report.add("memory", server=one.name, rss_mib=one.rss_mib, start_s=one.start_s)
