@@ -10,16 +10,16 @@ Servers take turns, so that all meet the same load of the machine: the ratios co
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from served import LITELLM, Served, bare, litellm, ours, train
 
 from client import Gate, Report, cores, load, machine, print_report, process, server
@@ -113,19 +113,23 @@ def tabulate(report: Report, concurrency: int, rounds: list[dict[str, dict[str, 
     """Medians over the rounds."""
     for name in rounds[0]:
         mine = [one[name] for one in rounds]
-        ratio = statistics.median(one[name]["cpu_us"] / one["bare"]["cpu_us"] for one in rounds)
+        ratio = median(one[name]["cpu_us"] / one["bare"]["cpu_us"] for one in rounds)
         report.add(
             f"a request, {concurrency} at a time",
             server=name,
-            cpu_us=statistics.median(one["cpu_us"] for one in mine),
+            cpu_us=median(one["cpu_us"] for one in mine),
             ratio_to_bare=ratio,
-            per_s=statistics.median(one["n"] / one["wall_s"] for one in mine),
-            p50_ms=statistics.median(one["p50_ms"] for one in mine),
-            p95_ms=statistics.median(one["p95_ms"] for one in mine),
+            per_s=median(one["n"] / one["wall_s"] for one in mine),
+            p50_ms=median(one["p50_ms"] for one in mine),
+            p95_ms=median(one["p95_ms"] for one in mine),
             n_errors=sum(one["n_errors"] for one in mine),
         )
         if name == "workbench":
             report.gates.append(Gate(f"CPU of a request, {concurrency} at a time / bare", ratio, RATIO_GATE))
+
+
+def median(values: Iterable[float]) -> float:
+    return float(np.median(list(values)))
 
 
 def measure_streams(bench: Bench) -> None:
