@@ -85,8 +85,13 @@ def train(folder: Path) -> Path:
 
 
 @contextmanager
-def ours(folder: Path, checkpoint: Path, urls: Sequence[str], *, core: int) -> Iterator[Served]:
-    """Our server with one provider at each of `urls`; the controller is `auto`, the others come after it."""
+def ours(
+    folder: Path, checkpoint: Path, urls: Sequence[str], *, core: int, is_asked: bool = True
+) -> Iterator[Served]:
+    """Our server with one provider at each of `urls`; the controller is `auto`, the others come after it.
+
+    `is_asked`: once, before the block begins; an upstream that only streams cannot answer that.
+    """
     folder.mkdir(exist_ok=True)
     models = [f"{name}/small" for name in PROVIDERS]
     (folder / "models.csv").write_text(
@@ -112,7 +117,9 @@ def ours(folder: Path, checkpoint: Path, urls: Sequence[str], *, core: int) -> I
             token_file.write_text(made["token"])
         return token_file.read_text()
 
-    with started("workbench", command, port, core=core, model="auto", authorise=authorise) as one:
+    with started(
+        "workbench", command, port, core=core, model="auto", authorise=authorise, is_asked=is_asked
+    ) as one:
         yield one
 
 
@@ -166,7 +173,9 @@ def started(
         _wait_until_it_listens(port, one, log)
         token = authorise(log.read_bytes())
         message = {"role": "user", "content": "What is 2 + 2?"}
-        post(port, "/v1/chat/completions", token, {"model": model, "messages": [message], "max_tokens": 64})
+        body = {"model": model, "messages": [message], "max_tokens": 64}
+        if is_asked:
+            post(port, "/v1/chat/completions", token, body)
         times = process.cpu_times()
         start_s = time.perf_counter() - before_s
         yield Served(name, port, token, model, process, start_s, times.user + times.system)

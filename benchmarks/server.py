@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,10 +67,10 @@ class Bench:
         self.core = cores()[0]
         self.checkpoint = train(folder)
 
-    def ours(self, *paths: str) -> Any:
+    def ours(self, *paths: str, is_asked: bool = True) -> AbstractContextManager[Served]:
         """Our server before three providers, each at a path of the upstream."""
         urls = [f"{self.upstream}/{path}" for path in paths]
-        return ours(self.folder / "ours", self.checkpoint, urls, core=self.core)
+        return ours(self.folder / "ours", self.checkpoint, urls, core=self.core, is_asked=is_asked)
 
 
 def measure_start(bench: Bench, *, n_rounds: int) -> None:
@@ -135,7 +135,7 @@ def median(values: Iterable[float]) -> float:
 def measure_streams(bench: Bench) -> None:
     """Streams that are all open before the first piece comes."""
     path = f"c{N_CHUNKS}g1b{N_STREAMS}"
-    with bench.ours(path, path, path) as one:
+    with bench.ours(path, path, path, is_asked=False) as one:
         found = bench.callers.ask(one, n=N_STREAMS, concurrency=N_STREAMS, is_streamed=True)
         shown = {name: found[name] for name in ("wall_s", "p95_ms", "n_errors")}
         bench.report.add(f"{N_STREAMS} streams at once", **shown, rss_mib=one.rss_mib)
