@@ -161,6 +161,7 @@ def started(
     model: str,
     authorise: Callable[[bytes], str] = lambda output: "none",
     environment: Mapping[str, str] = {},
+    is_asked: bool = True,
 ) -> Iterator[Served]:
     """A server, from its first answer until the block ends."""
     before_s = time.perf_counter()
