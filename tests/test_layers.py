@@ -30,7 +30,7 @@ APART = [{"providers", "routing", "scoring"}]
 """Modules of one layer that must not know each other."""
 
 OWNERS = {
-    "torch": {"routing.network", "routing.descent"},
+    "torch": {"routing.network", "routing.descent", "routing.adam"},
     "mlflow": {
         "tracking",
         "tracking.store",

@@ -5,7 +5,7 @@
 | what a router is, and how it decides | `base`, `decide`, `forecast`, `randomised`, `draw` |
 | which kinds there are | `registry` |
 | baselines | `baselines`, `label_oracle`, `neighbours`, `clusters`, `linear`, `perceptron` |
-| | `factorisation`, `descent` |
+| | `factorisation`, `descent`, `adam` |
 | the controller | `controller`; fitted by `train`, `lesson`, `withheld`; heads: `ridge`, `network` |
 | | `nearest`, `task_head`, `projection` |
 | what its heads mean together | `model_space`, `stacking`, `familiarity`, `spend` |

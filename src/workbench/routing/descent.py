@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from workbench.errors import RoutingError
+from workbench.routing.adam import AdamW
 from workbench.routing.forecast import Floats
 from workbench.routing.training_data import parts_by_group
 
@@ -93,7 +94,7 @@ def _best_of_epochs(
     rows, quality = torch.tensor(lesson.rows), torch.tensor(lesson.quality, dtype=torch.float32)
     learned = torch.from_numpy(np.flatnonzero(~held_out))
     judged = torch.from_numpy(np.flatnonzero(held_out if held_out.any() else ~held_out))
-    optimizer = torch.optim.AdamW(member.parameters(), lr=learning_rate, weight_decay=0.1)
+    optimizer = AdamW(member.parameters(), learning_rate=learning_rate, weight_decay=0.1)
     best_loss, best, n_worse = np.inf, deepcopy(member.state_dict()), 0
     for _ in range(_MAX_EPOCHS):
         _run_epoch(member, optimizer, rows[learned], quality[learned])
@@ -110,7 +111,7 @@ def _best_of_epochs(
     return best
 
 
-def _run_epoch(member: nn.Module, optimizer: torch.optim.Optimizer, rows: Tensor, quality: Tensor) -> None:
+def _run_epoch(member: nn.Module, optimizer: AdamW, rows: Tensor, quality: Tensor) -> None:
     member.train()
     for batch in torch.split(torch.randperm(len(rows)), _BATCH):
         optimizer.zero_grad()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.errors import ConfigError, RoutingError
+from workbench.routing.adam import AdamW
 from workbench.routing.controller import Networks, within
 from workbench.routing.descent import reproducibly
 from workbench.routing.lesson import Lesson
@@ -107,8 +108,8 @@ def _epochs(
     stack: Stack, tensors: "_Tensors", config: NetworkConfig, generator: torch.Generator
 ) -> Iterator[Epoch]:
     """Train epoch by epoch; at the end the stack has the weights of the best one."""
-    optimizer = torch.optim.AdamW(
-        stack.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    optimizer = AdamW(
+        stack.parameters(), learning_rate=config.learning_rate, weight_decay=config.weight_decay
     )
     best_loss, best_state, n_worse = np.inf, _copy(stack), 0
     for number in range(config.max_epochs):
@@ -162,9 +163,7 @@ def _initial(lesson: Lesson, config: NetworkConfig, generator: torch.Generator) 
     return stack
 
 
-def _run_epoch(
-    stack: Stack, optimizer: torch.optim.Optimizer, tensors: _Tensors, generator: torch.Generator
-) -> float:
+def _run_epoch(stack: Stack, optimizer: AdamW, tensors: _Tensors, generator: torch.Generator) -> float:
     """The mean loss over the networks, and one step for each batch."""
     stack.train()
     n_prompts = len(tensors.dense)
