@@ -89,6 +89,8 @@ async def test_a_run_stops_when_it_is_decided_and_says_what_that_saved(write, se
     assert seen[-1].stopping is not None
     assert seen[-1].stopping.reason == "decided"
     assert seen[-1].n_done == seen[-1].n_total == 2 * n_begun
+    [watched], [concluded] = seen[-1].comparisons, finished.analysis.comparisons
+    assert watched.difference == concluded.difference
 
 
 async def test_what_is_kept_are_whole_pairs_of_the_first_prompts(write, settings) -> None:

@@ -28,7 +28,7 @@ from workbench.experiment.ledger import Ledger, unspent_usd
 from workbench.experiment.outcome_row import answered, failed
 from workbench.experiment.panel_call import answer_together
 from workbench.experiment.plan import Plan
-from workbench.experiment.progress import Observer, Progress
+from workbench.experiment.progress import Observer, Progress, RunningComparison
 from workbench.experiment.running import RunningComparisons
 from workbench.experiment.spending import expected_usd, rates
 from workbench.experiment.stopped import Stopped
@@ -36,6 +36,7 @@ from workbench.experiment.stopping import Stopping, StoppingRule, stopping
 from workbench.experiment.traces import TRACES, TraceFile
 from workbench.experiment.turns import Turns, by_arm, in_order
 from workbench.providers.batch_api import Result
+from workbench.stats.estimate import Estimate
 from workbench.storage import write_text
 from workbench.types import Completion, Decision, Outcome
 
@@ -293,11 +294,21 @@ class Execution:
                 spent_usd=self.spent_usd,
                 budget_usd=self._plan.spec.budget_usd,
                 elapsed_s=now_s - self._started_s,
-                comparisons=self._comparisons.snapshot(),
+                comparisons=self._comparisons_now(),
                 bound_usd=self._bound_usd,
                 expected_usd=self._expected_usd,
                 stopping=self.stopping,
             )
+        )
+
+    def _comparisons_now(self) -> tuple[RunningComparison, ...]:
+        """The comparisons so far; of a sequential run, as its rule looks at them."""
+        if self._rule is None:
+            return self._comparisons.snapshot()
+        control = self._plan.spec.control_arm
+        return tuple(
+            RunningComparison(arm, control, found.n, Estimate(found.estimate, found.low, found.high))
+            for arm, found in self._rule.results().items()
         )
 
     @property
