@@ -1,6 +1,5 @@
 """A server on a free port of loopback, with the simulated models behind it."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ import httpx
 import pytest
 
 from workbench.server.config import ServerConfig
-from workbench.server.server import Server, uvicorn_server
+from workbench.server.in_process import serving
+from workbench.server.server import Server
 from workbench.server.targets import Load
-from workbench.settings import Secret
 
 MODELS = ("simulator/sim-small", "simulator/sim-large")
 
@@ -37,27 +36,13 @@ class Running:
 @asynccontextmanager
 async def running(config: ServerConfig, *, load: Load | None = None) -> AsyncIterator[Running]:
     """Serve `config` while the block runs; the first admin token makes a key without limits."""
-    app = Server(config, load=load)
-    tokens: list[Secret | None] = []
-    app.on_ready = tokens.append
-    server = uvicorn_server(app, config)
-    serving = asyncio.create_task(server.serve())
-    try:
-        while not server.started:
-            if serving.done():
-                await serving
-            await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        base_url = f"http://127.0.0.1:{port}"
-        assert tokens[0] is not None
-        admin = {"authorization": f"Bearer {tokens[0].get_secret_value()}"}
-        async with httpx.AsyncClient(base_url=base_url, timeout=30) as http:
-            made = await http.post("/admin/keys", json={"name": "test"}, headers=admin)
-            caller = {"authorization": f"Bearer {made.json()['token']}"}
-            yield Running(app, base_url, port, http, admin, caller)
-    finally:
-        server.should_exit = True
-        await serving
+    async with (
+        serving(config, load=load) as served,
+        httpx.AsyncClient(base_url=served.base_url, timeout=30) as http,
+    ):
+        made = await http.post("/admin/keys", json={"name": "test"}, headers=served.as_admin)
+        caller = {"authorization": f"Bearer {made.json()['token']}"}
+        yield Running(served.app, served.base_url, served.port, http, served.as_admin, caller)
 
 
 @pytest.fixture

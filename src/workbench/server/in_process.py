@@ -18,6 +18,7 @@ _LOOK_AGAIN_S = 0.01
 class Served:
     """A server that takes requests at `base_url`, with the first token of its administrator."""
 
+    app: Server
     base_url: str
     port: int
     admin_token: Secret
@@ -49,7 +50,7 @@ async def serving(config: ServerConfig, *, load: Load | None = None) -> AsyncIte
         if tokens[0] is None:
             raise ConfigError(f"{config.folder} was served from before; take an empty folder")
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Served(f"http://127.0.0.1:{port}", port, tokens[0])
+        yield Served(app, f"http://127.0.0.1:{port}", port, tokens[0])
     finally:
         server.should_exit = True
         await running
