@@ -43,3 +43,8 @@ def test_other_answers_do_not(one: str, other: str) -> None:
 def test_a_refusal_is_told_by_how_it_begins() -> None:
     assert is_refusal("I'm sorry, but I can't help with that.")
     assert not is_refusal("The answer is 4. I'm sorry for the delay.")
+
+
+def test_a_response_of_a_million_characters_settles_on_what_it_ends_with() -> None:
+    assert settled("word " * 200_000 + "\nAnswer: 42") == "42"
+    assert settled("12 " * 300_000) == "12"

@@ -15,7 +15,9 @@ from workbench.errors import ConfigError, InsufficientDataError, RoutingError
 from workbench.features import extract
 from workbench.routing.base import Router
 from workbench.routing.baselines import Fixed, Random
+from workbench.routing.feedback import Feedback
 from workbench.routing.neighbours import KNN, fit_knn
+from workbench.routing.online import Bandit
 from workbench.routing.registry import ROUTERS, fit
 from workbench.routing.training_data import TrainingData
 from workbench.routing.training_table import from_table
@@ -56,6 +58,18 @@ def test_every_router_answers_any_text_in_50_ms(router: Router, text: str) -> No
         started_s = time.perf_counter()
         assert router.route(Prompt("odd", text), MODELS).model_id in MODELS
         took_s.append(time.perf_counter() - started_s)
+    assert min(took_s) <= 0.05
+
+
+def test_a_bandit_answers_and_learns_from_a_prompt_of_a_million_characters_in_50_ms(
+    data: TrainingData,
+) -> None:
+    bandit, took_s = Bandit(fit_knn(data)), []
+    for number in range(3):
+        started_s = time.process_time()
+        chosen = bandit.route(Prompt("odd", TEXTS["long"]), MODELS)
+        bandit.learn([Feedback(str(number), Prompt("odd", TEXTS["long"]), chosen.model_id, 1.0)])
+        took_s.append((time.process_time() - started_s) / 2)
     assert min(took_s) <= 0.05
 
 

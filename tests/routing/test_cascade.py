@@ -1,5 +1,6 @@
 """The cascade: what it asks, when it stops, and that a table and a conversation are treated alike."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from workbench.routing.contest import contest
 from workbench.routing.fields import encoded
 from workbench.routing.training_data import TrainingData
 from workbench.routing.training_table import from_table
+from workbench.types import Prompt
 
 SKILL = {"acme/tiny": 0.72, "acme/small": 0.75, "acme/large": 0.95}
 PRICE = {"acme/tiny": 0.0001, "acme/small": 0.0002, "acme/large": 0.01}
@@ -116,6 +118,19 @@ def test_only_candidates_are_asked(cascade: Cascade, data: TrainingData) -> None
     assert cascade.next(data.prompts[0], [], candidates=["acme/large"]) == Ask("acme/large")
     with pytest.raises(RoutingError):
         cascade.next(data.prompts[0], [], candidates=["other/model"])
+
+
+@pytest.mark.parametrize(
+    "text", ["word " * 200_000, "x" * 1_000_000, "Ǹjẹ́ o lè yanjú èyí?", "\ud800"], ids=str.__len__
+)
+def test_any_prompt_and_any_answer_is_decided_on_in_50_ms(cascade: Cascade, text: str) -> None:
+    asked, took_s = [Answered("acme/small", text, 0.0002), Answered("acme/tiny", text, 0.0001)], []
+    for _ in range(3):
+        started_s = time.process_time()
+        assert isinstance(cascade.next(Prompt("odd", text), ()), Ask)
+        assert isinstance(cascade.next(Prompt("odd", text), asked), Ask | Stop)
+        took_s.append((time.process_time() - started_s) / 2)
+    assert min(took_s) < 0.05
 
 
 def test_missing_pairs_are_neither_asked_nor_given() -> None:

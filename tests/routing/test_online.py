@@ -107,6 +107,13 @@ def test_feedback_on_a_request_counts_once():
     assert bandit.probabilities(P, MODELS).tolist() == after_one.tolist()
 
 
+def test_an_empty_batch_of_feedback_teaches_nothing():
+    bandit = Bandit(PLAIN)
+    before = bandit.probabilities(P, MODELS)
+    assert bandit.learn([]) == 0
+    assert bandit.probabilities(P, MODELS).tolist() == before.tolist()
+
+
 def test_no_more_requests_are_remembered_than_was_said():
     seen = SeenRequests(remembered=2)
     for name in ("first", "second", "third"):

@@ -22,6 +22,8 @@ _QUOTES = str.maketrans("", "", "\"'`\u201c\u201d\u2018\u2019")
 _DRESS = " \t\r\n*_$"
 _LONGEST = 200
 """Characters; what is longer and marks no final answer is prose, of which the last line is looked at."""
+_LOOKED_AT = 20_000
+"""Characters, from the end of a response: a cascade decides while its caller waits."""
 _DIGITS = 9
 
 _REFUSAL = re.compile(
@@ -39,6 +41,7 @@ def settled(response: str) -> str:
     >>> settled("(B) Rome"), settled("{'a': [1,2]}") == settled('{"a": [1, 2]}')
     ('(B)', True)
     """
+    response = response[-_LOOKED_AT:]
     marked = final_line(response)
     text = (response if marked is None else marked).strip(_DRESS)
     if marked is None and len(text) > _LONGEST:

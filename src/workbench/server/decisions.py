@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from workbench.errors import WorkbenchError
+from workbench.errors import RoutingError, WorkbenchError
 from workbench.server.targets import Target
 from workbench.types import Decision, Prompt
 
@@ -31,11 +31,19 @@ class Decisions:
         self._waiting: dict[int, _Batch] = {}
 
     async def made(self, target: Target, prompt: Prompt) -> Decision:
-        """Which model answers `prompt`.
+        """Which model answers `prompt`: by the router, or where that cannot decide by the static rule.
 
         Raises:
-            RoutingError: the router cannot decide.
+            RoutingError: the router cannot decide, and there is no static rule.
         """
+        try:
+            return await self._by_router(target, prompt)
+        except RoutingError:
+            if target.static_rule is None:
+                raise
+            return target.static_rule.decide(prompt)
+
+    async def _by_router(self, target: Target, prompt: Prompt) -> Decision:
         router = target.router
         if not isinstance(router, Together):
             return target.decide(prompt)

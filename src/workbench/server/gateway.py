@@ -25,6 +25,7 @@ from workbench.errors import (
     QuotaExceededError,
     RateLimitError,
     RequestError,
+    RoutingError,
     WorkbenchError,
 )
 from workbench.server.decisions import Decisions
@@ -104,7 +105,10 @@ class Gateway:
             caller_may = not caller.key.models or fallback in caller.key.models
             if not caller_may or fallback not in self.targets.model_ids:
                 raise Refusal(404, "model_not_found", f"fallbacks: there is no model {fallback[:100]!r} here")
-        decision = await self._decisions.made(target, asked.prompt)
+        try:
+            decision = await self._decisions.made(target, asked.prompt)
+        except RoutingError as exc:
+            raise refusal_of(exc) from exc
         if met is not None and met.experiment is not None:
             decision = replace(decision, propensity=self._chance(met.spec, asked.prompt, decision))
         routed = Routed(
@@ -274,6 +278,7 @@ _STATUS: tuple[tuple[type[WorkbenchError], int, str, str], ...] = (
     (ProviderTimeoutError, 504, "timeout", "no answer in time"),
     (AllProvidersFailedError, 502, "all_providers_failed", "every model that was asked failed"),
     (ProviderError, 502, "provider_failed", "the provider failed"),
+    (RoutingError, 400, "no_route", "the router knows no model that may be asked this"),
     (BudgetError, 402, "budget_exceeded", "the request could cost more than is left of the budget"),
     (ConfigError, 400, "invalid_request", "the request cannot be sent as it is"),
     (DataError, 400, "invalid_request", "the request has what the protocol of the model cannot carry"),

@@ -42,17 +42,25 @@ _FIXED_LIMITS = ("header_bytes", "upload_s", "drain_s")
 
 @asynccontextmanager
 async def opened(
-    config: ServerConfig, foundation: Foundation, *, load: Load | None = None
+    config: ServerConfig, foundation: Foundation, *, load: Load | None = None, is_first: bool = True
 ) -> AsyncIterator[Parts]:
     """What the file says, open while the block runs.
+
+    At the first reading a fallback stands in for a router that cannot be loaded; at a later one the routers
+    of the former reading serve on.
 
     Raises:
         ConfigError, StorageError: what cannot work.
     """
     targets = Targets(
-        config.models, auto=config.auto, routers=config.routers, load=load, folder=config.folder
+        config.models,
+        auto=config.auto,
+        routers=config.routers,
+        load=load,
+        folder=config.folder,
+        fallbacks=config.fallbacks,
     )
-    await asyncio.to_thread(targets.load)
+    await asyncio.to_thread(targets.load_or_stand_in if is_first else targets.load)
     if not targets.names:
         raise ConfigError("a server needs `models`, `auto` or `routers`: there is nothing to serve")
     kept = foundation
@@ -172,7 +180,10 @@ class Server:
     async def _read(self, config: ServerConfig, foundation: Foundation) -> _Reading:
         stack = AsyncExitStack()
         try:
-            parts = await stack.enter_async_context(opened(config, foundation, load=self._load))
+            is_first = self._reading is None
+            parts = await stack.enter_async_context(
+                opened(config, foundation, load=self._load, is_first=is_first)
+            )
             return _Reading(config, make_app(parts), stack)
         except BaseException:
             await stack.aclose()

@@ -1,13 +1,14 @@
 """What a caller may name: models of the catalog, `auto`, and routers, loaded by alias and loaded again."""
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from workbench.errors import ConfigError, WorkbenchError
+from workbench.errors import ConfigError, RoutingError, WorkbenchError
 from workbench.routing import checkpoint
 from workbench.routing.base import Router
 from workbench.routing.baselines import Fixed
@@ -17,6 +18,8 @@ from workbench.routing.randomised import choice_probabilities
 from workbench.server.exchange import Refusal
 from workbench.types import Decision, Prompt
 
+log = logging.getLogger("workbench")
+
 AUTO = "auto"
 _ROUTER = re.compile(r"router:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})(?:@(?P<alias>[A-Za-z0-9_-]{1,50}))?")
 _CHECKPOINT = ".ckpt"
@@ -24,11 +27,15 @@ _CHECKPOINT = ".ckpt"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A router ready to decide, what it chooses from, and which version of it this is."""
+    """A router ready to decide, what it chooses from, and which version of it this is.
+
+    `static_rule` decides where the router cannot; None: nobody does.
+    """
 
     router: Router
     candidates: tuple[str, ...]
     version: str = ""
+    static_rule: "Target | None" = None
 
     def decide(self, prompt: Prompt) -> Decision:
         """Which model answers `prompt`."""
@@ -36,10 +43,11 @@ class Target:
 
     def chance(self, prompt: Prompt, model_id: str) -> float:
         """The probability with which it chooses a model for `prompt`: 0 or 1 where it does not draw."""
-        if model_id not in self.candidates:
-            return 0.0
-        chances = choice_probabilities(self.router, prompt, self.candidates)
-        return float(chances[self.candidates.index(model_id)])
+        try:
+            chances = choice_probabilities(self.router, prompt, self.candidates)
+        except RoutingError:
+            return 0.0 if self.static_rule is None else self.static_rule.chance(prompt, model_id)
+        return float(chances[self.candidates.index(model_id)]) if model_id in self.candidates else 0.0
 
 
 def not_found(name: str) -> Refusal:
@@ -60,6 +68,7 @@ class Targets:
         auto: address of the router behind `auto`; None: there is none.
         routers: addresses by name.
         load: loads a router that is registered; None: none can be.
+        fallbacks: the first answers where a router cannot decide, the others where that fails.
     """
 
     def __init__(
@@ -70,11 +79,13 @@ class Targets:
         routers: Mapping[str, str],
         load: Load | None,
         folder: Path = Path(),
+        fallbacks: Sequence[str] = (),
     ) -> None:
         self._models = {model_id: Target(Fixed(model_id), (model_id,)) for model_id in models}
         self._addresses = dict(routers) | ({} if auto is None else {AUTO: auto})
         self._load_registered = load
         self._folder = folder
+        self._static_rule = Target(Fixed(fallbacks[0]), tuple(fallbacks)) if fallbacks else None
         self._loaded: dict[str, Target] = {}
         self.problems: dict[str, str] = {}
         """Routers that could not be loaded when this was last tried, and why; the former ones serve on."""
@@ -88,6 +99,23 @@ class Targets:
         """
         for name, address in self._addresses.items():
             self._loaded[name] = self._target(address)
+        self.reloaded_s = time.monotonic()
+
+    def load_or_stand_in(self) -> None:
+        """The same, but that the first fallback answers in the place of a router until that can be loaded.
+
+        Raises:
+            WorkbenchError: one cannot be loaded, and there are no fallbacks.
+        """
+        for name, address in self._addresses.items():
+            try:
+                self._loaded[name] = self._target(address)
+            except WorkbenchError as exc:
+                if self._static_rule is None:
+                    raise
+                self._loaded[name] = self._static_rule
+                self.problems[name] = str(exc)
+                log.warning("%s answers in the place of %s: %s", self._static_rule.router.name, name, exc)
         self.reloaded_s = time.monotonic()
 
     async def reload(self) -> None:
@@ -134,14 +162,16 @@ class Targets:
         return tuple(dict.fromkeys((*self._models, *chosen)))
 
     def _target(self, address: str) -> Target:
+        return replace(_asking_one(self._read(address), address), static_rule=self._static_rule)
+
+    def _read(self, address: str) -> Target:
         if address.endswith(_CHECKPOINT):
             router = checkpoint.load(self._folder / address)
             known = router.models.model_ids if isinstance(router, Predictor) else ()
-            candidates = tuple(known) or tuple(self._models)
-            return _asking_one(Target(router, candidates, version=address), address)
+            return Target(router, tuple(known) or tuple(self._models), version=address)
         if self._load_registered is None:
             raise ConfigError(f"{address!r}: registered routers need MLflow; name a .ckpt file, or set it up")
-        return _asking_one(self._load_registered(address), address)
+        return self._load_registered(address)
 
 
 def _asking_one(target: Target, address: str) -> Target:
