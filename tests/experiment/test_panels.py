@@ -10,8 +10,10 @@ import textwrap
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -22,6 +24,9 @@ from workbench.experiment.progress import Progress
 from workbench.experiment.run import Run, run
 from workbench.experiment.spec import load_spec
 from workbench.providers.simulator import Simulator
+from workbench.routing import checkpoint
+from workbench.routing.cascade_training import fit_cascade
+from workbench.routing.training_table import from_table
 from workbench.settings import Settings
 from workbench.types import Decision
 
@@ -115,6 +120,28 @@ async def test_a_panel_costs_all_its_calls_and_takes_as_long_as_the_slowest(
     assert (vote["cost_usd"] == 7.0).all()
     assert (vote["latency_s"] == 3.0).all()
     assert vote["quality"].tolist() == [1.0, 1.0, 1.0, 1.0, 1.0, 1.0], "the majority says 4 every time"
+
+
+async def test_the_router_of_an_arm_may_be_a_saved_cascade(write, settings, recorded) -> None:
+    fitted = fit_cascade(from_table(pd.read_parquet(recorded)))
+    a_and_c = np.tile([0, 2], (len(fitted.opening_weights), 1))
+    checkpoint.save(replace(fitted, opening=a_and_c, max_asked=2), recorded.parent / "cascade.ckpt")
+    text = REPLAYED[: REPLAYED.index("  - {name: vote")] + (
+        "  - {name: saved, router: {checkpoint: cascade.ckpt}}\n"
+    )
+    finished = await run(load_spec(write(text)), settings=settings)
+    saved = rows_of(finished, "saved")
+    assert (saved["cost_usd"] == 5.0).all()
+    assert (saved["latency_s"] == 5.0).all()
+    assert saved["propensity"].isna().all()
+
+
+def test_a_saved_cascade_has_no_fallbacks(write, settings, recorded) -> None:
+    saved = fit_cascade(from_table(pd.read_parquet(recorded)))
+    checkpoint.save(saved, recorded.parent / "cascade.ckpt")
+    arm = "  - {name: saved, router: {checkpoint: cascade.ckpt}, fallbacks: [replay/a]}\n"
+    with pytest.raises(ConfigError, match=r"cascade.ckpt is a cascade, .* leave out `fallbacks`"):
+        make_plan(load_spec(write(REPLAYED + arm)), settings)
 
 
 async def test_a_cascade_costs_what_it_asked_and_waits_for_each(write, settings, simulator) -> None:

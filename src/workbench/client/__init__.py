@@ -10,7 +10,7 @@
 | when it is asked again | `retry`, `hedge` |
 | what it cost | `bill`, `ledger`, `ledger_table` |
 | who is told of it | `events`, `event_log`, `spans` |
-| which of several answers is taken | `ensembling` |
+| how several models answer as one | `panel`; `cascading`, `ensembling` |
 | what a model says of an answer | `judging` |
 
 Retries. There is one layer of them, here. A retryable failure is tried again after a random part of an

@@ -36,7 +36,9 @@ async def cascade(
     failures: list[ProviderError] = []
     while True:
         if not left and not answers and failures:
-            raise AllProvidersFailedError(failures)
+            failure = AllProvidersFailedError(failures)
+            failure.cost_usd = _total_usd(failures)
+            raise failure
         asked = [Answered(name, each.text, each.cost_usd) for name, each in answers.items()]
         step = policy.next(prompt, asked, candidates=left)
         if not isinstance(step, Ask):
@@ -52,13 +54,16 @@ def _with_all_costs(
     answers: Sequence[Completion], given: int, failures: Sequence[ProviderError]
 ) -> Completion:
     """The answer at `given`, with what all of them took; a cost that is not known makes the sum unknown."""
-    costs = [*(answer.cost_usd for answer in answers), *(failure.cost_usd for failure in failures)]
-    known = [cost for cost in costs if cost is not None]
     return replace(
         answers[given],
-        cost_usd=sum(known) if len(known) == len(costs) else None,
+        cost_usd=_total_usd([*answers, *failures]),
         latency_s=sum(each.latency_s for each in answers),
         first_token_s=None,
         attempts=tuple(attempt for each in answers for attempt in each.attempts),
         is_cached=all(each.is_cached for each in answers),
     )
+
+
+def _total_usd(asked: Sequence[Completion | ProviderError]) -> float | None:
+    known = [each.cost_usd for each in asked if each.cost_usd is not None]
+    return sum(known) if len(known) == len(asked) else None

@@ -3,7 +3,7 @@
 | question | module |
 |---|---|
 | what may be written | `spec`; its parts: `arm_spec`, `design_spec`, `analysis_spec` |
-| what an arm is, made ready | `arms`, `panel` (several models as one), `phrasing` (templates) |
+| what an arm is, made ready | `arms` (several models as one: `client.panel`), `phrasing` (templates) |
 | | what they learn from: `tables` |
 | which arm is asked what, and when | `assignment`, `calls`, `turns` |
 | what it will cost and can find | `plan`; for people: `outlook`, `outlook_text`, `spending`, `detectable` |

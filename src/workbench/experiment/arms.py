@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from workbench.answers import settled
+from workbench.client.panel import Panel
 from workbench.errors import ConfigError
 from workbench.experiment.arm_spec import ArmDecodingSpec, ArmSpec, EnsembleSpec, RouterSpec
-from workbench.experiment.panel import Panel
 from workbench.experiment.phrasing import AS_IT_IS, Phrasing
 from workbench.experiment.spec import ExperimentSpec, TrainingSpec
 from workbench.experiment.tables import read_table
@@ -144,8 +144,11 @@ def _made(arm: ArmSpec, spec: ExperimentSpec, settings: Settings) -> tuple[Arm, 
     if arm.router is not None:
         return _routed(arm, spec, settings)
     panel, learned_from = _panel(arm, spec, settings)
-    first = panel.model_ids[0]
-    return Arm(arm.name, Fixed(first), panel.model_ids, is_routed=False, panel=panel), learned_from
+    return _together(arm, panel), learned_from
+
+
+def _together(arm: ArmSpec, panel: Panel) -> Arm:
+    return Arm(arm.name, Fixed(panel.model_ids[0]), panel.model_ids, is_routed=False, panel=panel)
 
 
 def _panel(arm: ArmSpec, spec: ExperimentSpec, settings: Settings) -> tuple[Panel, str | None]:
@@ -187,14 +190,16 @@ def _routed(arm: ArmSpec, spec: ExperimentSpec, settings: Settings) -> tuple[Arm
     if written.checkpoint is not None:
         path = spec.folder / written.checkpoint
         loaded = checkpoint.load(path)
+        digest_of_file = sha256(read_bytes(path, purpose="saved router")).hexdigest()
         if isinstance(loaded, Cascade):
-            raise ConfigError(
-                f"arm {arm.name!r}: {path} is a cascade, and no router; state it as the arm's `cascade`"
-            )
+            if arm.fallbacks:
+                raise ConfigError(
+                    f"arm {arm.name!r}: {path} is a cascade, which asks others anyway; leave out `fallbacks`"
+                )
+            return _together(arm, Panel(loaded)), digest_of_file
         if not isinstance(loaded, Predictor):
             raise ConfigError(f"arm {arm.name!r}: the router in {path} knows no models to choose from")
-        content = read_bytes(path, purpose="saved router")
-        return Arm(arm.name, loaded, loaded.models.model_ids, arm.fallbacks), sha256(content).hexdigest()
+        return Arm(arm.name, loaded, loaded.models.model_ids, arm.fallbacks), digest_of_file
     if written.fit_on is None:
         raise ConfigError(
             f"arm {arm.name!r}: router.fit_on is missing; name the outcomes that it learns from"

@@ -115,9 +115,9 @@ class Plan:
         """The most that one request to each model that this call asks can cost; 0.0: no price is known."""
         if call.arm.panel is None:
             return self.request_bound_usd(decision.model_id, call.asked, call)
-        asked, most = call.arm.panel.requests(call.asked)
-        bounds = sorted((self.request_bound_usd(model_id, prompt, call) for model_id, prompt in asked))
-        return sum(bounds[-most:])
+        return call.arm.panel.bound_usd(
+            call.asked, lambda model_id, sent: self.request_bound_usd(model_id, sent, call)
+        )
 
     def request_bound_usd(self, model_id: str, prompt: Prompt, call: Call) -> float:
         """The most that one request to this model, as part of this call, can cost; 0.0: no price is known."""

@@ -209,7 +209,7 @@ class ChatCompletionsWire:
         body = _head(routed, "chat.completion", completion.model_id)
         body |= {"choices": [choice], "usage": usage_of(completion.usage)}
         if routed.asked.shows_decision:
-            body["workbench"] = decision_of(routed, completion)
+            body["workbench"] = decision_of(served)
         return body
 
     def stream(self, routed: Routed) -> Stream:
@@ -253,7 +253,7 @@ class _ChatStream:
         if self._routed.asked.shows_usage or self._routed.asked.shows_decision:
             body = self._head() | {"choices": [], "usage": usage_of(completion.usage)}
             if self._routed.asked.shows_decision:
-                body["workbench"] = decision_of(self._routed, completion)
+                body["workbench"] = decision_of(served)
             last += event(body)
         return last + _DONE
 

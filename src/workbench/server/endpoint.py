@@ -7,7 +7,9 @@ import asyncio
 import math
 from collections.abc import Coroutine, Iterable
 from contextlib import aclosing
+from dataclasses import replace
 
+from workbench.providers.cache import deltas_of
 from workbench.server.bodies import encoded
 from workbench.server.config import LimitsConfig
 from workbench.server.exchange import Refusal, Routed, Wire, headers_of
@@ -72,13 +74,27 @@ class Endpoint:
         body = await body_of(receive, most_bytes=limits.body_bytes, within_s=limits.upload_s)
         asked = self._wire.read(body, request_id=request_id)
         routed = await self._gateway.route(caller, asked, request_id=request_id)
-        work = self._stream(caller, routed, send) if asked.is_streamed else self._serve(caller, routed, send)
-        await _until_left(work, receive)
+        await _until_left(self._work(caller, routed, send), receive)
+
+    def _work(self, caller: Caller, routed: Routed, send: Send) -> Coroutine[None, None, None]:
+        if not routed.asked.is_streamed:
+            return self._serve(caller, routed, send)
+        return (self._stream if routed.panel is None else self._serve_as_stream)(caller, routed, send)
 
     async def _serve(self, caller: Caller, routed: Routed, send: Send) -> None:
         served = await self._gateway.serve(caller, routed)
-        headers = headers_of(routed, served.completion)
-        await whole(send, 200, headers, encoded(self._wire.whole(served)))
+        await whole(send, 200, headers_of(routed, served), encoded(self._wire.whole(served)))
+
+    async def _serve_as_stream(self, caller: Caller, routed: Routed, send: Send) -> None:
+        """A stream of what several models answered together, once it is known which answer is kept."""
+        served = await self._gateway.serve(caller, routed)
+        completion = served.completion
+        kept = replace(routed.decision, model_id=completion.model_id)
+        worded = self._wire.stream(replace(routed, decision=kept))
+        pieces = (worded.piece(delta) for delta in deltas_of(completion) if delta.completion is None)
+        await _start(send, 200, [_SSE, *headers_of(routed, served)])
+        body = b"".join((worded.start(), *pieces, worded.end(served)))
+        await send({"type": "http.response.body", "body": body})
 
     async def _stream(self, caller: Caller, routed: Routed, send: Send) -> None:
         """The status is sent with the first piece: a call that fails before is refused like any other."""

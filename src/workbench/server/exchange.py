@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from workbench.client.panel import Panel
 from workbench.types import Completion, Decision, Decoding, Delta, Prompt
 
 Json = dict[str, Any]
@@ -37,7 +38,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """A request on its way: its number, its arm, and the decision that was made."""
+    """A request on its way: its number, its arm, and the decision that was made.
+
+    `panel` are the models that answer together; None: the decision's model answers alone.
+    """
 
     request_id: str
     asked: Asked
@@ -45,14 +49,25 @@ class Routed:
     arm: str
     created_s: int
     experiment: str | None = None
+    panel: Panel | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A model of a panel that was asked. `error` None: it answered; `cost_usd` None: not known."""
+
+    model_id: str
+    cost_usd: float | None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A request that was answered."""
+    """A request that was answered; `steps` are the models that a panel asked, in order."""
 
     routed: Routed
     completion: Completion
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(slots=True, eq=False)  # Python writes the traceback into it
@@ -124,8 +139,9 @@ def new_request_id() -> str:
     return secrets.token_hex(12)
 
 
-def decision_of(routed: Routed, completion: Completion | None = None) -> Json:
-    """The decision as the body shows it on request; with a completion, what came of it."""
+def decision_of(served: Served) -> Json:
+    """The decision as the body shows it on request, and what came of it."""
+    routed, completion = served.routed, served.completion
     decision = routed.decision
     shown: Json = {
         "request_id": routed.request_id,
@@ -139,20 +155,21 @@ def decision_of(routed: Routed, completion: Completion | None = None) -> Json:
         "predicted_latency_s": decision.predicted_latency_s,
         "familiarity": decision.familiarity,
         "fallbacks": list(decision.fallbacks),
+        "answered_by": completion.model_id,
+        "cost_usd": completion.cost_usd,
+        "latency_s": completion.latency_s,
+        "attempts": len(completion.attempts),
+        "is_cached": completion.is_cached,
     }
-    if completion is not None:
-        shown |= {
-            "answered_by": completion.model_id,
-            "cost_usd": completion.cost_usd,
-            "latency_s": completion.latency_s,
-            "attempts": len(completion.attempts),
-            "is_cached": completion.is_cached,
-        }
+    if routed.panel is not None:
+        shown["steps"] = [
+            {"model": step.model_id, "cost_usd": step.cost_usd, "error": step.error} for step in served.steps
+        ]
     return shown
 
 
-def headers_of(routed: Routed, completion: Completion | None = None) -> Iterator[tuple[str, str]]:
-    """The decision as headers, each once; those of what is not known are left out."""
+def headers_of(routed: Routed, served: Served | None = None) -> Iterator[tuple[str, str]]:
+    """The decision as headers, each once; those of what is not known yet are left out."""
     decision = routed.decision
     yield "x-request-id", routed.request_id
     yield "x-workbench-model", decision.model_id
@@ -170,7 +187,9 @@ def headers_of(routed: Routed, completion: Completion | None = None) -> Iterator
             yield f"x-workbench-{name}", f"{value:.6g}"
     if decision.fallbacks:
         yield "x-workbench-fallbacks", ",".join(decision.fallbacks[:5])
-    if completion is not None:
-        yield "x-workbench-answered-by", completion.model_id
-        if completion.cost_usd is not None:
-            yield "x-workbench-cost-usd", f"{completion.cost_usd:.8f}"
+    if served is not None:
+        yield "x-workbench-answered-by", served.completion.model_id
+        if served.completion.cost_usd is not None:
+            yield "x-workbench-cost-usd", f"{served.completion.cost_usd:.8f}"
+        if served.steps:
+            yield "x-workbench-steps", ",".join(step.model_id for step in served.steps)

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from workbench.budget import Reservation, billable_usage
+from workbench.budget import Reservation
 from workbench.client import Client
 from workbench.errors import (
     AllProvidersFailedError,
@@ -35,6 +35,7 @@ from workbench.server.live_experiments import LiveExperiments
 from workbench.server.outcome_log import OutcomeLog
 from workbench.server.shadow import Shadows
 from workbench.server.shared_budget import SharedBudget
+from workbench.server.steps import Steps, abandoned_usd, bound_usd
 from workbench.server.targets import Targets
 from workbench.server.virtual_keys import Caller, VirtualKey
 from workbench.types import Completion, Decision, Delta, Embeddings, Prompt
@@ -109,8 +110,13 @@ class Gateway:
             decision = await self._decisions.made(target, asked.prompt)
         except RoutingError as exc:
             raise refusal_of(exc) from exc
+        panel = target.panel
+        if panel is not None and asked.decoding.tools:
+            message = "several models answer together here, and tool calls are not compared; name one model"
+            raise Refusal(400, "invalid_request", message)
         if met is not None and met.experiment is not None:
-            decision = replace(decision, propensity=self._chance(met.spec, asked.prompt, decision))
+            chance = met.arm.share if panel else self._chance(met.spec, asked.prompt, decision)
+            decision = replace(decision, propensity=chance)
         routed = Routed(
             request_id,
             asked,
@@ -118,6 +124,7 @@ class Gateway:
             arm=asked.target if met is None else met.arm.name,
             created_s=int(time.time()),
             experiment=None if met is None else met.experiment,
+            panel=panel,
         )
         if met is not None and met.experiment is not None:
             self.shadows.cast(caller.key, routed, met.spec)
@@ -130,18 +137,16 @@ class Gateway:
             Refusal: there is none, and why.
         """
         reservation = await self._reserved(caller, routed)
-        started_s = time.monotonic()
+        started_s, steps = time.monotonic(), Steps(self.client)
         try:
-            asked, decision = routed.asked, routed.decision
-            completion = await self.client.complete(
-                decision.model_id, asked.prompt, decoding=asked.decoding, fallbacks=self._after(routed)
-            )
+            completion = await steps.answer(routed, fallbacks=self._after(routed))
         except BaseException as exc:
-            self._failed(caller, routed, exc, reservation, time.monotonic() - started_s)
+            cost_usd = self._cost_usd(routed, exc) if routed.panel is None else steps.cost_usd
+            self._failed(caller, routed, exc, reservation, time.monotonic() - started_s, cost_usd=cost_usd)
             if isinstance(exc, WorkbenchError):
                 raise refusal_of(exc) from exc
             raise
-        return self._served(caller, routed, completion, reservation)
+        return self._served(caller, Served(routed, completion, steps.taken), reservation)
 
     async def stream(self, caller: Caller, routed: Routed) -> AsyncGenerator[Piece]:
         """The answer, piece by piece.
@@ -163,11 +168,13 @@ class Gateway:
                         yield Piece(delta)
                         continue
                     is_over = True
-                    yield Piece(delta, self._served(caller, routed, delta.completion, reservation))
+                    served = Served(routed, delta.completion)
+                    yield Piece(delta, self._served(caller, served, reservation))
         except BaseException as exc:
             if not is_over:
                 elapsed_s = time.monotonic() - started_s
-                self._failed(caller, routed, exc, reservation, elapsed_s, n_text_bytes=n_text_bytes)
+                cost_usd = self._cost_usd(routed, exc, n_text_bytes=n_text_bytes)
+                self._failed(caller, routed, exc, reservation, elapsed_s, cost_usd=cost_usd)
             if isinstance(exc, WorkbenchError):
                 raise refusal_of(exc) from exc
             raise
@@ -183,7 +190,8 @@ class Gateway:
         try:
             found = await self.client.embed(routed.decision.model_id, texts)
         except BaseException as exc:
-            self._failed(caller, routed, exc, reservation, time.monotonic() - started_s)
+            elapsed_s = time.monotonic() - started_s
+            self._failed(caller, routed, exc, reservation, elapsed_s, cost_usd=self._cost_usd(routed, exc))
             if isinstance(exc, WorkbenchError):
                 raise refusal_of(exc) from exc
             raise
@@ -197,7 +205,7 @@ class Gateway:
             finish_reason="stop",
             cost_usd=found.cost_usd,
         )
-        self._served(caller, routed, completion, reservation)
+        self._served(caller, Served(routed, completion), reservation)
         return found
 
     def _chance(self, spec: LiveSpec, prompt: Prompt, decision: Decision) -> float:
@@ -220,36 +228,31 @@ class Gateway:
         shared = [one for one in (caller.budget, self.client.budget) if isinstance(one, SharedBudget)]
         if caller.budget is None and not shared:
             return None
-        names = dict.fromkeys((routed.decision.model_id, *self._after(routed)))
         try:
-            specs = [self.client.catalog.callable_model(name) for name in names]
-            bound_usd = max(spec.cost_bound_usd(routed.asked.prompt, routed.asked.decoding) for spec in specs)
+            most_usd = bound_usd(self.client.catalog, routed, self._after(routed))
             for budget in shared:
-                await budget.ensure(bound_usd)
-            return None if caller.budget is None else caller.budget.reserve(bound_usd)
+                await budget.ensure(most_usd)
+            return None if caller.budget is None else caller.budget.reserve(most_usd)
         except (BudgetError, ConfigError, DataError) as exc:
             raise refusal_of(exc) from exc
 
-    def _served(
-        self, caller: Caller, routed: Routed, completion: Completion, reservation: Reservation | None
-    ) -> Served:
+    def _served(self, caller: Caller, served: Served, reservation: Reservation | None) -> Served:
         if reservation is not None:
-            reservation.settle(completion.cost_usd or 0.0)
-        served = Served(routed, completion)
+            reservation.settle(served.completion.cost_usd or 0.0)
         for record in self._records:
             record.served(caller.key, served)
         return served
 
-    def _cost_usd(self, routed: Routed, failure: BaseException, *, n_text_bytes: int) -> float | None:
+    def _cost_usd(self, routed: Routed, failure: BaseException, *, n_text_bytes: int = 0) -> float | None:
         """What a request that was not answered whole may be billed; who leaves a stream pays what came."""
         if isinstance(failure, ProviderError):
             return failure.cost_usd
         if not isinstance(failure, asyncio.CancelledError | GeneratorExit):
             return None
-        asked = routed.asked
-        usage = billable_usage(failure, asked.prompt, asked.decoding, n_text_bytes=n_text_bytes)
-        price = self.client.catalog.callable_model(routed.decision.model_id).price_on()
-        return None if price is None or usage is None else price.cost_usd(usage)
+        asked, model_id = routed.asked, routed.decision.model_id
+        return abandoned_usd(
+            self.client.catalog, model_id, asked.prompt, asked.decoding, failure, n_text_bytes=n_text_bytes
+        )
 
     def _failed(
         self,
@@ -259,9 +262,8 @@ class Gateway:
         reservation: Reservation | None,
         latency_s: float,
         *,
-        n_text_bytes: int = 0,
+        cost_usd: float | None,
     ) -> None:
-        cost_usd = self._cost_usd(routed, failure, n_text_bytes=n_text_bytes)
         if reservation is not None:
             reservation.settle(cost_usd or 0.0)
         for record in self._records:

@@ -176,7 +176,7 @@ class MessagesWire:
             "usage": usage_of(completion.usage),
         }
         if routed.asked.shows_decision:
-            body["workbench"] = decision_of(routed, completion)
+            body["workbench"] = decision_of(served)
         return body
 
     def stream(self, routed: Routed) -> Stream:
@@ -226,7 +226,7 @@ class _MessagesStream:
         delta = {"stop_reason": STOP[completion.finish_reason], "stop_sequence": None}
         last: Json = {"type": "message_delta", "delta": delta, "usage": usage_of(completion.usage)}
         if self._routed.asked.shows_decision:
-            last["workbench"] = decision_of(self._routed, completion)
+            last["workbench"] = decision_of(served)
         return self._stop() + _event(last) + _event({"type": "message_stop"})
 
     def failure(self, refusal: Refusal) -> bytes:

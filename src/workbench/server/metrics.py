@@ -70,7 +70,7 @@ class Metrics:
         self._latency_s.labels(*labels).observe(completion.latency_s)
         if completion.first_token_s is not None:
             self._first_token_s.labels(*labels).observe(completion.first_token_s)
-        if completion.model_id != served.routed.decision.model_id:
+        if served.routed.panel is None and completion.model_id != served.routed.decision.model_id:
             self._fallbacks.labels(*labels).inc()
 
     def failed(

@@ -87,8 +87,9 @@ class OutcomeLog:
     def served(self, key: VirtualKey, served: Served) -> None:
         """Take a request that was answered."""
         completion, decision = served.completion, served.routed.decision
-        # The answer of a fallback is no draw of the router: its probability is that of another model.
-        is_the_choice = completion.model_id == decision.model_id
+        # The answer of a fallback is no draw of the router: its probability is that of another model. Of a
+        # panel neither is: what it costs is not what one model does.
+        is_the_choice = completion.model_id == decision.model_id and served.routed.panel is None
         row = self._row(key, served.routed, completion.model_id)
         row |= {
             "served_model": _text(completion.served_model)[:_LONGEST_NAME],

@@ -163,7 +163,7 @@ class ResponsesWire:
             "usage": usage_of(completion.usage),
         }
         if routed.asked.shows_decision:
-            body["workbench"] = decision_of(routed, completion)
+            body["workbench"] = decision_of(served)
         return body
 
     def stream(self, routed: Routed) -> Stream:

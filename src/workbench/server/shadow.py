@@ -10,6 +10,7 @@ from workbench.errors import BudgetError, ConfigError, DataError, ProviderError,
 from workbench.server.exchange import Refusal, Routed, Served
 from workbench.server.live_experiment import LiveSpec, Shadow
 from workbench.server.outcome_log import SHADOW, OutcomeLog
+from workbench.server.steps import Steps, bound_usd
 from workbench.server.targets import Targets
 from workbench.server.virtual_keys import VirtualKey
 
@@ -46,31 +47,33 @@ class Shadows:
 
     async def _asked(self, key: VirtualKey, routed: Routed, name: str, shadow: Shadow) -> None:
         budget = self._budgets.setdefault(name, self._budget(name, shadow))
-        asked = routed.asked
         try:
-            decision = self._targets.find(shadow.target).decide(asked.prompt)
-            spec = self._client.catalog.callable_model(decision.model_id)
-            reservation = budget.reserve(spec.cost_bound_usd(asked.prompt, asked.decoding))
+            target = self._targets.find(shadow.target)
+            own = replace(
+                routed,
+                request_id=f"{routed.request_id}-shadow",
+                decision=target.decide(routed.asked.prompt),
+                arm=SHADOW,
+                experiment=name,
+                panel=target.panel,
+            )
+            reservation = budget.reserve(bound_usd(self._client.catalog, own))
         except (Refusal, BudgetError, ConfigError, DataError, RoutingError):
             return  # the money is spent, or the target is gone: the caller has its answer all the same
-        own = replace(
-            routed, request_id=f"{routed.request_id}-shadow", decision=decision, arm=SHADOW, experiment=name
-        )
-        started_s = time.monotonic()
+        started_s, steps = time.monotonic(), Steps(self._client)
         with reservation:
             try:
-                completion = await self._client.complete(
-                    decision.model_id, asked.prompt, decoding=asked.decoding
-                )
+                completion = await steps.answer(own)
             except ProviderError as exc:
                 reservation.settle(exc.cost_usd or 0.0)
                 latency_s = time.monotonic() - started_s
                 self._log.failed(key, own, exc, cost_usd=exc.cost_usd, latency_s=latency_s)
                 return
             except BudgetError:
+                reservation.settle(steps.cost_usd or 0.0)
                 return
             reservation.settle(completion.cost_usd or 0.0)
-        self._log.served(key, Served(own, completion))
+        self._log.served(key, Served(own, completion, steps.taken))
 
     def _budget(self, name: str, shadow: Shadow) -> Budget:
         return Budget(shadow.budget_usd, spent_usd=self._log.spent_on_usd(name, SHADOW))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from workbench.client.panel import Panel
 from workbench.errors import ConfigError, RoutingError, WorkbenchError
 from workbench.routing import checkpoint
 from workbench.routing.base import Router
@@ -29,7 +30,8 @@ _CHECKPOINT = ".ckpt"
 class Target:
     """A router ready to decide, what it chooses from, and which version of it this is.
 
-    `static_rule` decides where the router cannot; None: nobody does.
+    A cascade asks several of them, one after another: they are a `panel`. `static_rule` decides where the
+    router cannot; None: nobody does.
     """
 
     router: Router
@@ -37,12 +39,19 @@ class Target:
     version: str = ""
     static_rule: "Target | None" = None
 
+    @property
+    def panel(self) -> Panel | None:
+        """The models that answer together; None: one that is chosen does."""
+        return Panel(self.router) if isinstance(self.router, Cascade) else None
+
     def decide(self, prompt: Prompt) -> Decision:
         """Which model answers `prompt`."""
         return self.router.route(prompt, self.candidates)
 
     def chance(self, prompt: Prompt, model_id: str) -> float:
-        """The probability with which it chooses a model for `prompt`: 0 or 1 where it does not draw."""
+        """The probability with which it has a model answer `prompt` alone: 0 or 1 where it does not draw."""
+        if self.panel is not None:
+            return 0.0
         try:
             chances = choice_probabilities(self.router, prompt, self.candidates)
         except RoutingError:
@@ -162,19 +171,13 @@ class Targets:
         return tuple(dict.fromkeys((*self._models, *chosen)))
 
     def _target(self, address: str) -> Target:
-        return replace(_asking_one(self._read(address), address), static_rule=self._static_rule)
+        return replace(self._read(address), static_rule=self._static_rule)
 
     def _read(self, address: str) -> Target:
         if address.endswith(_CHECKPOINT):
             router = checkpoint.load(self._folder / address)
-            known = router.models.model_ids if isinstance(router, Predictor) else ()
+            known = router.models.model_ids if isinstance(router, Predictor | Cascade) else ()
             return Target(router, tuple(known) or tuple(self._models), version=address)
         if self._load_registered is None:
             raise ConfigError(f"{address!r}: registered routers need MLflow; name a .ckpt file, or set it up")
         return self._load_registered(address)
-
-
-def _asking_one(target: Target, address: str) -> Target:
-    if isinstance(target.router, Cascade):
-        raise ConfigError(f"{address!r} is a cascade, which asks several models a prompt; name a router")
-    return target

@@ -1,5 +1,6 @@
-"""Several models that answer a prompt together, as one arm: an ensemble, a fusion or a cascade."""
+"""Several models that answer a prompt together, as if they were one: an ensemble, a fusion or a cascade."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from workbench.answers import settled
@@ -53,6 +54,11 @@ class Panel:
             asker, self.policy, prompt, worded=worded, final_answer=settled, decoding=decoding
         )
         return answered.completion
+
+    def bound_usd(self, prompt: Prompt, request_usd: Callable[[str, Prompt], float]) -> float:
+        """The most that one request to each model that is asked can cost, by the most that one can."""
+        asked, most = self.requests(prompt)
+        return sum(sorted(request_usd(model_id, sent) for model_id, sent in asked)[-most:])
 
     def requests(self, prompt: Prompt) -> tuple[list[tuple[str, Prompt]], int]:
         """Each model with what it may be sent, and how many are sent at most."""
