@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
@@ -22,10 +23,8 @@ class PostgresServer:
         self._process: subprocess.Popen[str] | None = None
         if self._as_user:
             shutil.chown(folder, "postgres")
-            for parent in folder.parents:
-                if parent.stat().st_uid == 0 and parent != Path("/") and parent.is_relative_to("/tmp"):
-                    parent.chmod(parent.stat().st_mode | 0o011)
         run = [*self._as_user, self._initdb, "-D", str(folder / "data"), "-A", "trust", "-U", "workbench"]
+        run.append("--no-sync")
         subprocess.run(run, check=True, capture_output=True, cwd=folder)
 
     @property
@@ -90,11 +89,15 @@ def program() -> str:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[PostgresServer]:
-    """A server while the block runs."""
-    server = PostgresServer(folder)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.kill()
+def serving() -> Iterator[PostgresServer]:
+    """A server while the block runs.
+
+    Its folder is not below pytest's own, which every pytest that starts closes to all but its user.
+    """
+    with TemporaryDirectory(prefix="postgresql-", ignore_cleanup_errors=True) as folder:
+        server = PostgresServer(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()

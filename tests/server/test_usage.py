@@ -91,8 +91,8 @@ async def test_prompts_are_kept_only_where_the_server_is_told_to(
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with postgresql_server.serving(tmp_path_factory.mktemp("postgresql")) as server:
+def started() -> Iterator[PostgresServer]:
+    with postgresql_server.serving() as server:
         yield server
 
 
