@@ -230,9 +230,14 @@ def _endless(head: bytes, one: bytes, pause_s: float = 0.0) -> Script:
 
 
 def _bomb(mib: int) -> bytes:
-    packer = zlib.compressobj(9, wbits=31)
-    zeros = bytes(2**20)
-    return b"".join(packer.compress(zeros) for _ in range(mib)) + packer.flush()
+    """Zeros as gzip packs them; each MiB begins anew and so has the same bytes."""
+    packer, zeros = zlib.compressobj(9, wbits=31), bytes(2**20)
+    first, again = (packer.compress(zeros) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    checksum = 0
+    for _ in range(mib):
+        checksum = zlib.crc32(zeros, checksum)
+    end = zlib.compressobj(wbits=-15).flush() + struct.pack("<II", checksum, mib * 2**20)
+    return first + again * (mib - 1) + end
 
 
 def _huge(mib: int) -> Iterator[Step]:
