@@ -30,7 +30,7 @@ types: install
 	$(RUN)/mypy
 
 unit: install
-	$(RUN)/pytest -n 2 --dist loadscope --cov --cov-report=term
+	$(RUN)/pytest -n 2 --dist loadscope -p no:nbval --cov --cov-report=term
 
 # In an environment of its own, with no extra: what must work there, and what must say which extra it needs.
 core:
