@@ -60,14 +60,6 @@ def table() -> pd.DataFrame:
     return outcomes.validate(pd.DataFrame(rows))
 
 
-@pytest.fixture(scope="session")
-def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store made once; copies of it save each test the migrations."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with connected(f"sqlite:///{path}"):
-        return path
-
-
 @pytest.fixture
 def uri(fresh_store: Path, tmp_path: Path) -> str:
     shutil.copy(fresh_store, tmp_path / "mlflow.db")

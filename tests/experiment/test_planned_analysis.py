@@ -1,5 +1,6 @@
 """What a spec asks of the outcomes reaches the analysis, and what a run cost its ledger."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,7 +102,10 @@ def test_a_wrong_key_is_refused_before_the_run(write, written, message):
         load_spec(write(f"{written}\n"))
 
 
-async def test_the_report_of_a_sequential_run_has_its_way_and_its_ledger(write, settings):
+async def test_the_report_of_a_sequential_run_has_its_way_and_its_ledger(
+    write, settings, fresh_store, tmp_path
+):
+    shutil.copy(fresh_store, tmp_path / "m.db")
     path = write("stopping: {rule: sequential, min_prompts: 20, look_every: 10}\n")
     finished = await run(load_spec(path), settings=settings)
     published = publish(finished, settings=settings)
