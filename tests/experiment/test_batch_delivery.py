@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable
 from datetime import date
@@ -14,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from batch_server import BatchServer, Line, chat, chat_line, message, message_line
+from forked import Forks
 from workbench.errors import AuthError, ConfigError, ConnectError, ExperimentError
 from workbench.experiment.batch_delivery import BatchDelivery, Pace
 from workbench.experiment.journal import Journal, SentBatch, custom_id, read_journal
@@ -143,7 +141,7 @@ async def test_a_run_that_is_stopped_while_it_waits_is_collected_and_not_bought_
 
 @pytest.mark.parametrize("text", [SPEC, ANTHROPIC], ids=["openai", "anthropic"])
 async def test_a_run_that_is_killed_while_it_waits_is_collected_and_not_bought_again(
-    go, server, tmp_path, settings, text
+    go, server, tmp_path, settings, forks: Forks, text
 ) -> None:
     server.answer = ANSWERS[text]
     server.polls_to_end = 10**9
@@ -159,12 +157,11 @@ async def test_a_run_that_is_killed_while_it_waits_is_collected_and_not_bought_a
         f"models_file=Path({str(settings.models_file)!r}))\n"
         "asyncio.run(run(load_spec('spec.yaml'), settings=settings, pace=Pace(first_s=0.05)))\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=os.environ)
+    process = forks.start(code, tmp_path)
     while server.n_polls < 4:
         await asyncio.sleep(0.02)
         assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.kill() == -signal.SIGKILL
     server.polls_to_end = 1
     finished = await go(text)
     assert (finished.state, server.n_bought) == ("completed", N_CALLS)

@@ -10,7 +10,6 @@ from redis_server import serving
 from workbench.errors import ConfigError
 from workbench.experiment.run import run
 from workbench.experiment.spec import load_spec
-from workbench.providers.simulator import Simulator
 from workbench.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -42,13 +41,6 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(runs_dir=tmp_path / "runs", cache_dir=tmp_path / "kept")
-
-
-@pytest.fixture
-async def simulator(monkeypatch: pytest.MonkeyPatch):
-    async with Simulator(latency_scale=0.0) as simulator:
-        monkeypatch.setenv("WORKBENCH_SIMULATOR_URL", simulator.base_url)
-        yield simulator
 
 
 @pytest.fixture

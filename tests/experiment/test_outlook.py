@@ -30,11 +30,6 @@ concurrency: 8
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(runs_dir=tmp_path / "runs")
-
-
-@pytest.fixture
 def seen(tmp_path: Path, settings: Settings):
     def seen(text: str) -> Outlook:
         (tmp_path / "spec.yaml").write_text(text)

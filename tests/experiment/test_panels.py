@@ -2,28 +2,22 @@
 
 import asyncio
 import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGKILL
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from forked import Forks, Served
 from workbench.errors import ConfigError, StorageFullError
 from workbench.experiment.journal import read_journal
 from workbench.experiment.plan import make_plan
 from workbench.experiment.progress import Progress
 from workbench.experiment.run import Run, run
 from workbench.experiment.spec import load_spec
-from workbench.providers.simulator import Simulator
 from workbench.routing import checkpoint
 from workbench.routing.cascade_training import fit_cascade
 from workbench.routing.training_table import from_table
@@ -45,28 +39,6 @@ concurrency: 4
 FUSED = """  - name: fused
     ensemble: {rule: fusion, members: [simulator/sim-nano, simulator/sim-small], fuser: simulator/sim-large}
 """
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[[str], Path]:
-    def write(text: str, name: str = "spec.yaml") -> Path:
-        path = tmp_path / name
-        path.write_text(textwrap.dedent(text))
-        return path
-
-    return write
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(runs_dir=tmp_path / "runs")
-
-
-@pytest.fixture
-async def simulator(monkeypatch: pytest.MonkeyPatch):
-    async with Simulator(latency_scale=0.01) as simulator:
-        monkeypatch.setenv("WORKBENCH_SIMULATOR_URL", simulator.base_url)
-        yield simulator
 
 
 @pytest.fixture
@@ -247,21 +219,6 @@ async def test_an_ensemble_is_fitted_on_recorded_answers(write, settings, record
     assert finished.plan.fingerprint["fitted_on_sha256"].keys() == {"vote"}
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB, of which 24 are free until `filler` is removed."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting needs root")
-    (folder / "filler").write_bytes(b"x" * (232 * 1024))
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 async def test_a_disk_that_fills_under_a_panel_is_one_clear_error_and_loses_nothing(
     write, small_disk, simulator
 ) -> None:
@@ -301,47 +258,24 @@ async def test_a_cancelled_panel_keeps_what_was_answered(write, settings, simula
     assert len((await run(spec, settings=settings)).table) == 120
 
 
-@pytest.fixture
-def served() -> Iterator[str]:
-    """A simulator in a process of its own, which a killed run leaves alive."""
-    command = """
-        import asyncio
-        from workbench.providers.simulator import serve
-        asyncio.run(serve(0, on_ready=lambda simulator: print(simulator.base_url)))
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-c", textwrap.dedent(command)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    yield process.stdout.readline().strip()
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
-
-
 @pytest.mark.slow
 def test_a_panel_killed_half_way_buys_no_more_again_than_was_in_flight(
-    write, tmp_path: Path, served: str
+    write, tmp_path: Path, served: Served, forks: Forks
 ) -> None:
     spec = write(SPEC.replace("n: 12", "n: 30") + "budget_usd: 5\n")
     program = (
         f"import asyncio; from workbench import load_spec, run; asyncio.run(run(load_spec({str(spec)!r})))"
     )
-    environment = os.environ | {
-        "WORKBENCH_SIMULATOR_URL": served,
-        "WORKBENCH_RUNS_DIR": str(tmp_path / "runs"),
-    }
+    environment = {"WORKBENCH_SIMULATOR_URL": served.url, "WORKBENCH_RUNS_DIR": str(tmp_path / "runs")}
     journal = tmp_path / "runs" / "panels" / "journal.jsonl"
-    killed = subprocess.Popen([sys.executable, "-c", program], env=environment)
+    killed = forks.start(program, tmp_path, **environment)
     while not journal.exists() or journal.read_bytes().count(b'"kind": "part"') < 31:
         assert killed.poll() is None
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait(10)
+        time.sleep(0.005)
+    assert killed.kill() == -SIGKILL
     at_kill = read_journal(journal)
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=120)
-    with urllib.request.urlopen(served.removesuffix("/v1") + "/simulator/requests") as answer:
-        n_bought = json.load(answer)["n_answers"]
+    assert forks.start(program, tmp_path, **environment).wait() == 0
+    n_bought = served.n_answers()
     table = pd.read_parquet(tmp_path / "runs" / "panels" / "outcomes.parquet")
     lines = list(map(json.loads, journal.read_text().splitlines()))
     ends = [

@@ -31,11 +31,6 @@ def spec(tmp_path: Path) -> ExperimentSpec:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(runs_dir=tmp_path / "runs")
-
-
-@pytest.fixture
 async def models(monkeypatch: pytest.MonkeyPatch):
     models = Models(say)
     async with serving(models.route) as url:

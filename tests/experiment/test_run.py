@@ -2,20 +2,15 @@
 
 import asyncio
 import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from signal import SIGKILL
 
 import pandas as pd
 import pytest
 
 from faults import FaultServer
+from forked import Forks, Served
 from workbench.errors import (
     BudgetError,
     ConfigError,
@@ -28,7 +23,6 @@ from workbench.experiment.progress import Progress
 from workbench.experiment.result_table import rows
 from workbench.experiment.run import mark_interrupted, run, set_run_aside
 from workbench.experiment.spec import load_spec
-from workbench.providers.simulator import Simulator
 from workbench.settings import Settings
 from workbench.storage import locked
 
@@ -43,29 +37,6 @@ arms:
   - {name: large, model: simulator/sim-large}
 concurrency: 16
 """
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[[str], Path]:
-    def write(text: str, name: str = "spec.yaml") -> Path:
-        path = tmp_path / name
-        path.write_text(textwrap.dedent(text))
-        return path
-
-    return write
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(runs_dir=tmp_path / "runs")
-
-
-@pytest.fixture
-async def simulator(monkeypatch: pytest.MonkeyPatch):
-    """A simulator that outlives the runs of a test, and counts what they bought."""
-    async with Simulator(latency_scale=0.05) as simulator:
-        monkeypatch.setenv("WORKBENCH_SIMULATOR_URL", simulator.base_url)
-        yield simulator
 
 
 async def test_every_arm_is_asked_every_prompt_once(write, settings, simulator) -> None:
@@ -264,21 +235,6 @@ async def test_a_replayed_table_gives_back_its_own_numbers(write, settings, tmp_
     assert finished.spent_usd == 0.0
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB, of which 24 are free until `filler` is removed."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting needs root")
-    (folder / "filler").write_bytes(b"x" * (232 * 1024))
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 async def test_a_full_disk_is_one_error_and_the_run_goes_on_once_there_is_space(
     write, small_disk, simulator
 ) -> None:
@@ -317,54 +273,39 @@ async def test_the_first_look_tells_what_the_calls_can_cost(write, settings, sim
     assert finished.spent_usd < seen[0].bound_usd
 
 
-@pytest.fixture
-def served() -> Iterator[str]:
-    """A simulator in a process of its own, which a killed run leaves alive."""
-    command = """
-        import asyncio
-        from workbench.providers.simulator import serve
-        asyncio.run(serve(0, on_ready=lambda simulator: print(simulator.base_url)))
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-c", textwrap.dedent(command)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    yield process.stdout.readline().strip()
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
-
-
 @pytest.mark.slow
 def test_a_run_killed_half_way_is_finished_without_buying_a_finished_call_twice(
-    write, tmp_path: Path, served: str
+    write, tmp_path: Path, served: Served, forks: Forks
 ) -> None:
     spec = write(SPEC.replace("n: 40", "n: 60").replace("concurrency: 16", "concurrency: 4\nbudget_usd: 5"))
-    command = [sys.executable, "-m", "workbench", "run", "--no-notebook", str(spec)]
-    environment = os.environ | {
-        "WORKBENCH_SIMULATOR_URL": served,
+    command = f"""
+        import sys
+        from workbench.cli import main
+        sys.argv = ["workbench", "run", "--no-notebook", {str(spec)!r}]
+        main()
+    """
+    environment = {
+        "WORKBENCH_SIMULATOR_URL": served.url,
         "WORKBENCH_RUNS_DIR": str(tmp_path / "runs"),
         "WORKBENCH_TRACKING_URI": "http://127.0.0.1:9",
     }
     journal = tmp_path / "runs" / "two-arms" / "journal.jsonl"
-    killed = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    killed = forks.start(command, tmp_path, **environment)
     while not journal.exists() or journal.read_bytes().count(b'"outcome"') < 25:
         assert killed.poll() is None
-        time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait(10)
+        time.sleep(0.005)
+    assert killed.kill() == -SIGKILL
     n_kept = journal.read_bytes().count(b'"kind": "outcome"')
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    with urllib.request.urlopen(served.removesuffix("/v1") + "/simulator/requests") as answer:
-        n_bought = json.load(answer)["n_answers"]
+    done = forks.start(command, tmp_path, **environment)
+    assert done.wait() == 0, done.said.read_text()
+    n_bought = served.n_answers()
     table = pd.read_parquet(tmp_path / "runs" / "two-arms" / "outcomes.parquet")
     assert n_kept >= 25
     assert len(table) == 120
     assert n_bought <= len(table) + 4, "no more than what was in flight is bought twice"
-    assert "were in the journal and were not made again" in " ".join(done.stdout.split())
+    assert "were in the journal and were not made again" in " ".join(done.said.read_text().split())
     whole = environment | {"WORKBENCH_RUNS_DIR": str(tmp_path / "uninterrupted")}
-    subprocess.run(command, env=whole, check=True, capture_output=True, timeout=60)
+    assert forks.start(command, tmp_path, **whole).wait() == 0
     other = pd.read_parquet(tmp_path / "uninterrupted" / "two-arms" / "outcomes.parquet")
     same = ["prompt_id", "arm", "response", "quality", "error"]
     pd.testing.assert_frame_equal(table[same], other[same])

@@ -2,15 +2,11 @@
 
 import asyncio
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from forked import Forks
 from workbench import outcomes
 from workbench.errors import ConfigError, StorageError, StorageFullError
 from workbench.experiment.analyse import from_json
@@ -263,78 +260,42 @@ async def test_experiments_that_learn_from_each_other_are_refused(spec: Path, si
     assert simulator.n_requests == n_before
 
 
-RUNS_ON_DEMAND = """
-    import asyncio, os, sys
+RUN_AND_PUBLISH = """
+    import asyncio
     from pathlib import Path
-    import workbench.plots, workbench.report, workbench.tracking
     from workbench import load_spec, publish, run
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            publish(asyncio.run(run(load_spec(Path("spec.yaml")))))
-            os._exit(0)
-        print(child, flush=True)
-        os.waitpid(child, 0)
-        print("ended", flush=True)
+    publish(asyncio.run(run(load_spec(Path("spec.yaml")))))
 """
-
-
-class Runner:
-    """A process that has done the imports, and forks one run on demand."""
-
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(RUNS_ON_DEMAND)],
-            cwd=folder,
-            env=os.environ | environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        self._said()
-
-    def __enter__(self) -> "Runner":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
-
-    def run(self, *, kill_after_s: float | None = None) -> float:
-        """Seconds until the run ended."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"\n")
-        self._process.stdin.flush()
-        pid, began = int(self._said()), time.monotonic()
-        if kill_after_s is not None:
-            time.sleep(kill_after_s)
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self._said()
-        return time.monotonic() - began
-
-    def _said(self) -> bytes:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork are POSIX")
 async def test_kills_while_results_are_written_leave_whole_files_and_the_same_results(
-    spec: Path, simulator: Simulator, undisturbed: Run
+    spec: Path, simulator: Simulator, undisturbed: Run, forks: Forks
 ) -> None:
     rng = random.Random(7)
     folder = spec.parent / "runs" / "two-arms"
     n_before = simulator.n_answers
     environment = {"WORKBENCH_SIMULATOR_URL": simulator.base_url, "WORKBENCH_TRACKING_URI": NOWHERE}
-    with Runner(spec.parent, **environment) as runner:
-        whole_s = await asyncio.to_thread(runner.run)
-        n_bought = simulator.n_answers - n_before
-        for _ in range(5):
-            await asyncio.to_thread(runner.run, kill_after_s=rng.uniform(0.05, 0.9) * whole_s)
-            assert whole(folder) == set(WRITTEN)
-            assert from_json((folder / "analysis.json").read_text()).arms
-        await asyncio.to_thread(runner.run)
+
+    async def ended(*, kill_after_s: float | None = None) -> float:
+        """Seconds until the run ended."""
+        began = time.monotonic()
+        process = forks.start(RUN_AND_PUBLISH, spec.parent, **environment)
+        if kill_after_s is None:
+            assert await asyncio.to_thread(process.wait) == 0, process.said.read_text()
+        else:
+            await asyncio.sleep(kill_after_s)
+            process.kill()
+        return time.monotonic() - began
+
+    whole_s = await ended()
+    n_bought = simulator.n_answers - n_before
+    for _ in range(5):
+        await ended(kill_after_s=rng.uniform(0.05, 0.9) * whole_s)
+        assert whole(folder) == set(WRITTEN)
+        assert from_json((folder / "analysis.json").read_text()).arms
+    await ended()
     pd.testing.assert_frame_equal(outcomes.read(folder / "outcomes.parquet")[SAME], undisturbed.table[SAME])
     assert json.loads((folder / "run.json").read_text())["state"] == "completed"
     assert simulator.n_answers - n_before == n_bought, "what was in the journal was not bought again"

@@ -16,16 +16,6 @@ arms:
 """
 
 
-@pytest.fixture
-def write(tmp_path: Path):
-    def write(text: str) -> Path:
-        path = tmp_path / "spec.yaml"
-        path.write_text(text)
-        return path
-
-    return write
-
-
 def test_the_first_arm_is_the_control_unless_another_is_named(write) -> None:
     assert load_spec(write(GOOD)).control_arm == "a"
     assert load_spec(write(GOOD + "control: b\n")).control_arm == "b"

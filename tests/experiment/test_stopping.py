@@ -1,18 +1,16 @@
 """Sequential runs: they stop when decided, on whole pairs, for good, and the same if killed on the way."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from signal import SIGKILL
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from forked import Forks
 from workbench.errors import ConfigError, FingerprintError
 from workbench.experiment.journal import read_journal
 from workbench.experiment.plan import make_plan
@@ -20,7 +18,6 @@ from workbench.experiment.progress import Progress
 from workbench.experiment.run import Run, run
 from workbench.experiment.spec import load_spec
 from workbench.experiment.stopping import StoppingRule
-from workbench.settings import Settings
 from workbench.stats.always_valid import always_valid
 from workbench.stats.decision import decide_arms
 from workbench.types import Outcome
@@ -39,11 +36,6 @@ stopping: {rule: sequential, min_prompts: 20, look_every: 10}
 concurrency: 8
 """
 SHARES = {"a": 0.4, "b": 0.75, "c": 0.4}
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(runs_dir=tmp_path / "runs")
 
 
 @pytest.fixture
@@ -224,7 +216,7 @@ async def test_errors_count_as_zero_and_end_no_run(write, settings, tmp_path) ->
 
 
 @pytest.mark.slow
-def test_a_sequential_run_killed_half_way_decides_as_one_that_was_not(tmp_path: Path) -> None:
+def test_a_sequential_run_killed_half_way_decides_as_one_that_was_not(tmp_path: Path, forks: Forks) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text(
         "name: killed\nquestion: Is it?\nprompts: {source: tasks}\nconcurrency: 4\n"
@@ -237,19 +229,19 @@ def test_a_sequential_run_killed_half_way_decides_as_one_that_was_not(tmp_path: 
 
     def finished(runs: str, *, kill_at: int) -> dict[str, object]:
         folder = tmp_path / runs / "killed"
-        environment = os.environ | {"WORKBENCH_RUNS_DIR": str(tmp_path / runs)}
-        process = subprocess.Popen([sys.executable, "-c", program], env=environment)
+        environment = {"WORKBENCH_RUNS_DIR": str(tmp_path / runs)}
+        process = forks.start(program, tmp_path, **environment)
         journal = folder / "journal.jsonl"
-        while kill_at and process.poll() is None:
-            if journal.exists() and journal.read_bytes().count(b'"kind": "outcome"') >= kill_at:
-                process.send_signal(signal.SIGKILL)
-                break
+        while kill_at and (
+            not journal.exists() or journal.read_bytes().count(b'"kind": "outcome"') < kill_at
+        ):
+            assert process.poll() is None
             time.sleep(0.005)
-        process.wait(120)
         if kill_at:
-            assert process.returncode == -signal.SIGKILL
+            assert process.kill() == -SIGKILL
             assert read_journal(journal).stopped is None
-            subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=120)
+            process = forks.start(program, tmp_path, **environment)
+        assert process.wait() == 0, process.said.read_text()
         told: dict[str, object] = json.loads((folder / "run.json").read_text())
         return told
 
