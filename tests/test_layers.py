@@ -65,6 +65,7 @@ OWNERS = {
         "server.migrations",
         "server.schema",
         "server.usage",
+        "server.alias",
         "server.live_experiments",
     },
     "jinja2": {"report"},

@@ -16,7 +16,12 @@ import pandas as pd
 import pytest
 
 from workbench import outcomes
+from workbench.errors import ConfigError
 from workbench.experiment.analysis import Analysis, ArmSummary, Comparison
+from workbench.routing.baselines import Fixed
+from workbench.server.alias import version_at
+from workbench.server.registered import load_here
+from workbench.server.targets import Target
 from workbench.settings import Settings
 from workbench.stats.estimate import Estimate
 
@@ -197,3 +202,19 @@ def test_the_command_that_opens_the_pages_knows_the_experiments(store: str) -> N
         pages = arms_pages(client, "http://127.0.0.1:1")
     assert list(pages) == ["sizes"]
     assert pages["sizes"].startswith("http://127.0.0.1:1/#/experiments/1/runs?workflowType=machine_learning&")
+
+
+def test_a_router_is_registered_through_the_server_and_found_by_its_alias(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_TRACKING_URI", url)
+    for number, model_id in enumerate(("sim/a", "sim/b"), start=1):
+        card = tracking.ModelCard("routers", {}, {}, ["2 + 2?"], candidates=("sim/a", "sim/b"))
+        made = tracking.register(tracking.log_router(Fixed(model_id), card, uri=url), "fleet", uri=url)
+        assert made.version == number
+    target = load_here("router:fleet@champion")
+    assert target == Target(Fixed("sim/a"), ("sim/a", "sim/b"), "router:fleet/1")
+    tracking.promote("fleet", uri=url)
+    assert version_at("router:fleet", url) == load_here("router:fleet", target).version == "router:fleet/2"
+    with pytest.raises(ConfigError, match="no version of router 'fleet' has the alias 'challenger' now"):
+        version_at("router:fleet@challenger", url)

@@ -67,3 +67,17 @@ class Settings(BaseSettings):
             # Names and complaints only: `input_value` may be anything that `.env` holds.
             problems = [f"WORKBENCH_{str(error['loc'][0]).upper()}: {error['msg']}" for error in exc.errors()]
             raise ConfigError("; ".join(problems)) from None
+
+
+def store_uri(settings: Settings) -> str:
+    """The absolute URI of the tracking store: that of the settings, else `mlflow.db` of the project."""
+    uri = settings.tracking_uri or f"sqlite:///{project_dir() / 'mlflow.db'}"
+    path = sqlite_path(uri)
+    return uri if path is None else f"sqlite:///{path}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The absolute path of a SQLite store; None where `uri` is another kind of store."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(uri.removeprefix("sqlite:///")).absolute()

@@ -11,7 +11,6 @@ try:
     from workbench.server.admin_tokens import AdminTokens
     from workbench.server.config import ServerConfig, load_config
     from workbench.server.database import open_database
-    from workbench.server.registered import load
     from workbench.server.server import Server
     from workbench.server.server import serve as serve_alone
     from workbench.server.workers import Workers
@@ -38,7 +37,7 @@ def serve(path: Path | None, *, port: int | None) -> None:
     if config.workers > 1:
         Workers(config, file=path, on_ready=lambda token: _tell(console, config, token)).run()
         return
-    server = Server(config, load=load, file=path)
+    server = Server(config, file=path)
     server.on_ready = lambda token: _tell(console, config, token)
     serve_alone(server, config)
 

@@ -10,6 +10,7 @@ import pytest
 
 from workbench.server.config import ServerConfig
 from workbench.server.in_process import serving
+from workbench.server.registered import load_here
 from workbench.server.server import Server
 from workbench.server.targets import Load
 
@@ -34,7 +35,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(config: ServerConfig, *, load: Load | None = None) -> AsyncIterator[Running]:
+async def running(config: ServerConfig, *, load: Load = load_here) -> AsyncIterator[Running]:
     """Serve `config` while the block runs; the first admin token makes a key without limits."""
     async with (
         serving(config, load=load) as served,

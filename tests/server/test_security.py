@@ -283,7 +283,7 @@ async def test_a_bug_is_told_in_the_protocols_shape_and_its_stack_only_to_the_lo
 ) -> None:
     changed = {"routers": {"broken": "router:broken@main"}}
     target = Target(Broken(), MODELS)
-    async with running(config.model_copy(update=changed), load=lambda _: target) as server:
+    async with running(config.model_copy(update=changed), load=lambda _, former: target) as server:
         body = {"model": "router:broken", "max_tokens": 9, "input": "a secret prompt",
                 "messages": [{"role": "user", "content": "a secret prompt"}]}  # fmt: skip
         with caplog.at_level(logging.ERROR):

@@ -17,6 +17,8 @@ from workbench.routing.constraints import Constraints
 from workbench.routing.forecast import KnownModels
 from workbench.routing.policy import Policy
 from workbench.server.config import ServerConfig
+from workbench.server.registered import load_here
+from workbench.server.router_shelf import RouterShelf
 from workbench.server.targets import Targets
 from workbench.settings import Settings
 
@@ -69,13 +71,23 @@ async def test_too_little_to_learn_from_is_said_and_the_first_fallback_serves_un
 
 
 async def test_without_fallbacks_a_server_does_not_start_without_its_router(routed: ServerConfig) -> None:
-    targets = Targets(MODELS, auto=routed.auto, routers={}, load=None)
     with pytest.raises(StorageError, match=r"router\.ckpt"):
-        targets.load_or_stand_in()
+        async with running(routed.model_copy(update={"fallbacks": ()})):
+            pass
 
 
-async def test_a_file_that_is_read_again_replaces_no_router_by_a_fallback(routed: ServerConfig) -> None:
-    targets = Targets(MODELS, auto=routed.auto, routers={}, load=None, fallbacks=routed.fallbacks)
+async def test_a_file_that_is_read_again_replaces_no_router_by_a_fallback(
+    routed: ServerConfig, tmp_path: Path
+) -> None:
+    targets = Targets(
+        MODELS,
+        auto=routed.auto,
+        routers={},
+        load=load_here,
+        folder=tmp_path,
+        shelf=RouterShelf(tmp_path / "routers"),
+        fallbacks=routed.fallbacks,
+    )
     with pytest.raises(StorageError, match=r"router\.ckpt"):
         targets.load()
 

@@ -72,6 +72,7 @@ outcomes = sa.Table(
     sa.Column("response", sa.Text),
     sa.Column("quality", sa.Float),
     sa.Column("quality_at", sa.Float),
+    sa.Column("router_version", sa.String(300)),
     sa.Index("outcomes_of_key", "key_id", "at"),
     sa.Index("outcomes_of_experiment", "experiment", "at"),
 )
@@ -87,10 +88,12 @@ experiments = sa.Table(
     sa.Column("verdict", sa.JSON),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("ended_at", sa.Float),
+    sa.Column("versions", sa.JSON),
 )
+"""`versions` are those that the targets of the arms stood for when it began."""
 
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest of the migrations: a database that has had it needs no other."""
 
 

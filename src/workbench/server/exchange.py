@@ -38,7 +38,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """A request on its way: its number, its arm, and the decision that was made.
+    """A request on its way: its number, its arm, and the decision that was made, by which version.
 
     `panel` are the models that answer together; None: the decision's model answers alone.
     """
@@ -50,6 +50,7 @@ class Routed:
     created_s: int
     experiment: str | None = None
     panel: Panel | None = None
+    router_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ def decision_of(served: Served) -> Json:
         "request_id": routed.request_id,
         "model": decision.model_id,
         "router": decision.router,
+        "router_version": routed.router_version,
         "arm": routed.arm,
         "experiment": routed.experiment,
         "propensity": decision.propensity,
@@ -174,6 +176,8 @@ def headers_of(routed: Routed, served: Served | None = None) -> Iterator[tuple[s
     yield "x-request-id", routed.request_id
     yield "x-workbench-model", decision.model_id
     yield "x-workbench-router", decision.router
+    if routed.router_version:
+        yield "x-workbench-router-version", routed.router_version
     yield "x-workbench-arm", routed.arm
     yield "x-workbench-propensity", f"{decision.propensity:.6g}"
     if routed.experiment is not None:

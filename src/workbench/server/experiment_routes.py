@@ -15,7 +15,8 @@ from workbench.server.targets import Targets
 class ExperimentShown(BaseModel):
     """An experiment. `serves` is the arm that everybody meets now; null: each unit its own.
 
-    `standings` compare each arm with the control: an interval that may be looked at at any time.
+    `standings` compare each arm with the control: an interval that may be looked at at any time. `versions`
+    are those of the routers that it compares: it holds only as long as its arms stand for these.
     """
 
     spec: LiveSpec
@@ -24,6 +25,7 @@ class ExperimentShown(BaseModel):
     standings: list[dict[str, Any]]
     created_at: float
     ended_at: float | None
+    versions: dict[str, str]
 
 
 def experiment_routes(experiments: LiveExperiments, targets: Targets) -> APIRouter:
@@ -33,16 +35,17 @@ def experiment_routes(experiments: LiveExperiments, targets: Targets) -> APIRout
     @router.get("")
     def list_experiments() -> list[ExperimentShown]:
         """Every experiment, the newest first, judged now."""
-        experiments.judge()
+        experiments.judge(targets.version)
         return [_shown(one) for one in experiments.listed()]
 
     @router.post("", status_code=201)
     def begin_experiment(spec: LiveSpec) -> ExperimentShown:
         """Run an experiment on the requests that ask for its target."""
         try:
-            for name in [arm.target for arm in spec.arms] + ([spec.shadow.target] if spec.shadow else []):
-                targets.find(name)
-            return _shown(experiments.begin(spec))
+            if spec.shadow is not None:
+                targets.find(spec.shadow.target)
+            versions = {arm.target: targets.find(arm.target).version for arm in spec.arms}
+            return _shown(experiments.begin(spec, versions))
         except ConfigError as exc:
             raise Refusal(409, "experiment_refused", str(exc)) from None
 
@@ -64,4 +67,5 @@ def _shown(one: LiveExperiment) -> ExperimentShown:
         standings=[dict(standing) for standing in one.standings],
         created_at=one.created_at,
         ended_at=one.ended_at,
+        versions=dict(one.versions),
     )

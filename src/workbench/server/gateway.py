@@ -31,7 +31,7 @@ from workbench.errors import (
 from workbench.server.decisions import Decisions
 from workbench.server.exchange import Asked, Refusal, Routed, Served
 from workbench.server.live_experiment import LiveSpec
-from workbench.server.live_experiments import LiveExperiments
+from workbench.server.live_experiments import Assigned, LiveExperiments
 from workbench.server.outcome_log import OutcomeLog
 from workbench.server.shadow import Shadows
 from workbench.server.shared_budget import SharedBudget
@@ -100,7 +100,7 @@ class Gateway:
             Refusal: the key does not allow it, or nothing is called so.
         """
         await caller.check(asked.target)
-        met = self._experiments.assigned(asked, tenant=caller.key.tenant, request_id=request_id)
+        met = self._met(asked, tenant=caller.key.tenant, request_id=request_id)
         target = self.targets.find(asked.target if met is None else met.arm.target)
         for fallback in asked.fallbacks:
             caller_may = not caller.key.models or fallback in caller.key.models
@@ -125,6 +125,7 @@ class Gateway:
             created_s=int(time.time()),
             experiment=None if met is None else met.experiment,
             panel=panel,
+            router_version=target.version,
         )
         if met is not None and met.experiment is not None:
             self.shadows.cast(caller.key, routed, met.spec)
@@ -207,6 +208,11 @@ class Gateway:
         )
         self._served(caller, Served(routed, completion), reservation)
         return found
+
+    def _met(self, asked: Asked, *, tenant: str, request_id: str) -> Assigned | None:
+        """The arm of a request; None where its routers are no longer those that the experiment is about."""
+        met = self._experiments.assigned(asked, tenant=tenant, request_id=request_id)
+        return met if met is not None and met.holds(self.targets.version) else None
 
     def _chance(self, spec: LiveSpec, prompt: Prompt, decision: Decision) -> float:
         """The probability of the model over all arms, which an off-policy evaluation of the log needs."""

@@ -1,12 +1,13 @@
 """The server inside a process that does other things as well: a notebook, a test."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from workbench.errors import ConfigError
 from workbench.server.config import ServerConfig
+from workbench.server.registered import load_here
 from workbench.server.server import Server, uvicorn_server
 from workbench.server.targets import Load
 from workbench.settings import Secret
@@ -16,7 +17,7 @@ _LOOK_AGAIN_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server that takes requests at `base_url`, with the first token of its administrator."""
+    """A server that takes requests at `base_url`, with a token of its administrator."""
 
     app: Server
     base_url: str
@@ -30,27 +31,30 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(config: ServerConfig, *, load: Load | None = None) -> AsyncIterator[Served]:
+async def serving(config: ServerConfig, *, load: Load = load_here) -> AsyncIterator[Served]:
     """Serve `config` while the block runs; port 0 takes a free one.
 
     Raises:
-        ConfigError, StorageError: what cannot work; or the database has an admin token already, which nobody
-            can show again.
+        WorkbenchError: what cannot work.
     """
     app, tokens = Server(config, load=load), list[Secret | None]()
     app.on_ready = tokens.append
     server = uvicorn_server(app, config)
-    running = asyncio.create_task(server.serve())
+    running = asyncio.create_task(_ended(server.serve()))
     try:
         while not server.started:
             if running.done():
                 await running
-                raise ConfigError(f"the server did not start on port {config.port}; is it taken?")
+                raise app.failure or ConfigError(f"port {config.port} cannot be served on; is it taken?")
             await asyncio.sleep(_LOOK_AGAIN_S)
-        if tokens[0] is None:
-            raise ConfigError(f"{config.folder} was served from before; take an empty folder")
+        token = tokens[0] or app.new_admin_token()  # the first one was shown when the folder was new
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield Served(app, f"http://127.0.0.1:{port}", port, tokens[0])
+        yield Served(app, f"http://127.0.0.1:{port}", port, token)
     finally:
         server.should_exit = True
         await running
+
+
+async def _ended(serving: Coroutine[None, None, None]) -> None:
+    with suppress(SystemExit):  # uvicorn's word for "not started", which would end the whole process
+        await serving

@@ -1,7 +1,8 @@
 """The experiments that run on live traffic: begun and ended by administrators, judged as feedback comes."""
 
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ from workbench.server.live_experiment import (
     winner,
 )
 
+log = logging.getLogger("workbench")
+
 _GOES_ON: tuple[State, LiveArm | None] = ("running", None)
 
 
@@ -34,15 +37,32 @@ class LiveExperiment:
     standings: tuple[Mapping[str, Any], ...]
     created_at: float
     ended_at: float | None
+    versions: Mapping[str, str]
+
+    def assigned(self, arm: LiveArm) -> "Assigned":
+        """`arm` for a request, as long as what it was compared with, or won as, is what it stands for."""
+        is_running = self.state == "running"
+        matters = {one.target for one in self.spec.arms} if is_running else {arm.target}
+        versions = {target: version for target, version in self.versions.items() if target in matters}
+        return Assigned(arm, self.spec, self.spec.name if is_running else None, versions)
 
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """The arm that a request meets; `experiment` None: it is decided, and this arm serves everybody."""
+    """The arm that a request meets; `experiment` None: it is decided, and this arm serves everybody.
+
+    `versions` are those that its targets stood for when it began.
+    """
 
     arm: LiveArm
     spec: LiveSpec
     experiment: str | None
+    versions: Mapping[str, str]
+
+    def holds(self, version_now: Callable[[str], str | None]) -> bool:
+        """Whether its targets are still there, and the same; an alias may have been moved."""
+        is_same = all(version_now(target) == version for target, version in self.versions.items())
+        return is_same and version_now(self.arm.target) is not None
 
 
 class LiveExperiments:
@@ -69,17 +89,15 @@ class LiveExperiments:
         if found is None:
             return None
         if found.state == "running":
-            arm = found.spec.arm_of(asked, tenant=tenant, request_id=request_id)
-            return Assigned(arm, found.spec, found.spec.name)
-        serving = next(arm for arm in found.spec.arms if arm.name == found.serves)
-        return Assigned(serving, found.spec, None)
+            return found.assigned(found.spec.arm_of(asked, tenant=tenant, request_id=request_id))
+        return found.assigned(next(arm for arm in found.spec.arms if arm.name == found.serves))
 
     def listed(self) -> list[LiveExperiment]:
         """Every experiment, the newest first."""
         return list(self._all.values())[::-1]
 
-    def begin(self, spec: LiveSpec) -> LiveExperiment:
-        """Run `spec` from now on.
+    def begin(self, spec: LiveSpec, versions: Mapping[str, str]) -> LiveExperiment:
+        """Run `spec` from now on, as long as its targets stand for these `versions`.
 
         Raises:
             ConfigError: there was one of this name, or one runs on this target.
@@ -88,10 +106,16 @@ class LiveExperiments:
         running = self._by_target.get(spec.target)
         if running is not None and running.state == "running":
             raise ConfigError(f"experiment {running.spec.name!r} runs on {spec.target!r}; stop it first")
-        row = {"name": spec.name, "spec": spec.model_dump(mode="json"), "state": "running"}
+        row = {
+            "name": spec.name,
+            "spec": spec.model_dump(mode="json"),
+            "state": "running",
+            "created_at": time.time(),
+            "versions": dict(versions),
+        }
         try:
             with self._engine.begin() as connection:
-                connection.execute(sa.insert(experiments).values(row | {"created_at": time.time()}))
+                connection.execute(sa.insert(experiments).values(row))
         except IntegrityError as exc:
             raise ConfigError(f"there was an experiment {spec.name!r} already; take another name") from exc
         self.reload()
@@ -103,13 +127,19 @@ class LiveExperiments:
         self.reload()
         return name in self._all and self._all[name].state == "stopped"
 
-    def judge(self) -> None:
-        """Look at what was scored so far, and end the experiments that are decided."""
+    def judge(self, version_now: Callable[[str], str | None]) -> None:
+        """Look at what was scored so far, and end the experiments that are decided.
+
+        One whose routers are no longer those that it began with is stopped: they can be compared no more.
+        """
         self.reload()
         for one in self._all.values():
             if one.state == "running":
                 found = standings(one.spec, self._rows(one.spec.name))
                 state, arm = winner(one.spec, found) or _GOES_ON
+                if arm is None and not one.assigned(one.spec.control).holds(version_now):
+                    state = "stopped"
+                    log.warning("experiment %s is stopped: an alias of its arms was moved", one.spec.name)
                 self._end(one.spec.name, state, arm, found)
         self.reload()
 
@@ -151,4 +181,5 @@ def _read(row: Mapping[str, Any]) -> LiveExperiment:
         standings=tuple(verdict.get("standings", ())),
         created_at=row["created_at"],
         ended_at=row["ended_at"],
+        versions=row["versions"] or {},
     )

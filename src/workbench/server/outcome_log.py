@@ -260,6 +260,7 @@ class OutcomeLog:
             "experiment": routed.experiment,
             "arm": routed.arm,
             "router": decision.router,
+            "router_version": routed.router_version or None,
             "asked_model": decision.model_id,
             "model": model,
             "provider": provider,

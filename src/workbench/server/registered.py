@@ -1,5 +1,7 @@
 """Routers that are registered in MLflow, fetched by a process of their own: the one that serves stays small.
 
+It is started only when an alias names another version than the one that is served.
+
     python -m workbench.server.registered router:NAME@ALIAS FOLDER
 
 leaves `router.ckpt` and `router.json` (candidates, version) in FOLDER.
@@ -10,23 +12,29 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TypeGuard
 
+from workbench.environment import store_uri
 from workbench.errors import ConfigError, TrackingError
 from workbench.routing import checkpoint
+from workbench.server.alias import version_at
 from workbench.server.targets import Target
+from workbench.settings import Settings
 from workbench.storage import read_bytes, write_text
 
 _CHECKPOINT, _ABOUT = "router.ckpt", "router.json"
 _PATIENCE_S = 120.0
 
 
-def load(address: str) -> Target:
-    """The registered router at `router:NAME@ALIAS`.
+def load(address: str, former: Target | None = None) -> Target:
+    """The registered router at `router:NAME@ALIAS`; `former`, where it is that still.
 
     Raises:
         ConfigError: there is no such router, or MLflow is not installed.
         CheckpointError: it is damaged. TrackingError: the store does not answer.
     """
+    if _is_still(former, address):
+        return former
     with tempfile.TemporaryDirectory(prefix="router-") as folder:
         command = [sys.executable, "-m", "workbench.server.registered", address, folder]
         try:
@@ -40,6 +48,24 @@ def load(address: str) -> Target:
         about = json.loads(read_bytes(Path(folder) / _ABOUT, purpose="candidates of a router"))
         router = checkpoint.load(Path(folder) / _CHECKPOINT)
     return Target(router, tuple(about["candidates"]), version=about["version"])
+
+
+def load_here(address: str, former: Target | None = None) -> Target:
+    """The same in this process, for one that has MLflow anyway.
+
+    Raises:
+        ConfigError, CheckpointError, TrackingError: as `load`.
+    """
+    if _is_still(former, address):
+        return former
+    from workbench.tracking import load_router
+
+    loaded = load_router(address)
+    return Target(loaded.router, loaded.candidates, version=loaded.version.address)
+
+
+def _is_still(former: Target | None, address: str) -> TypeGuard[Target]:
+    return former is not None and version_at(address, store_uri(Settings())) == former.version
 
 
 def _fetch(address: str, folder: Path) -> None:

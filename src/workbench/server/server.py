@@ -24,7 +24,9 @@ from workbench.server.database import DatabaseTrouble
 from workbench.server.foundation import Foundation, laid
 from workbench.server.gateway import Gateway
 from workbench.server.guard import App, Receive, Scope, Send
+from workbench.server.registered import load as load_registered
 from workbench.server.request_log import Noted
+from workbench.server.router_shelf import RouterShelf
 from workbench.server.targets import Load, Targets
 from workbench.server.upstream import client_of
 from workbench.server.usage import forget
@@ -42,7 +44,7 @@ _FIXED_LIMITS = ("header_bytes", "upload_s", "drain_s")
 
 @asynccontextmanager
 async def opened(
-    config: ServerConfig, foundation: Foundation, *, load: Load | None = None, is_first: bool = True
+    config: ServerConfig, foundation: Foundation, *, load: Load, is_first: bool = True
 ) -> AsyncIterator[Parts]:
     """What the file says, open while the block runs.
 
@@ -59,6 +61,7 @@ async def opened(
         load=load,
         folder=config.folder,
         fallbacks=config.fallbacks,
+        shelf=RouterShelf(config.folder / "routers"),
     )
     await asyncio.to_thread(targets.load_or_stand_in if is_first else targets.load)
     if not targets.names:
@@ -68,6 +71,7 @@ async def opened(
         client = await client_of(
             config, targets.model_ids, budget=kept.budget(config.budget_usd), store=kept.store, stack=stack
         )
+        targets.check = client.check
         for work in _works(config, targets, kept):
             stack.push_async_callback(_stopped, asyncio.create_task(work))
         kept.metrics.watch(client, kept.log)
@@ -117,10 +121,12 @@ class Server:
 
     Args:
         file: what `reload` reads; None: there is none.
-        load: loads a registered router; None: none can be.
+        load: loads a registered router.
     """
 
-    def __init__(self, config: ServerConfig, *, load: Load | None = None, file: Path | None = None) -> None:
+    def __init__(
+        self, config: ServerConfig, *, load: Load = load_registered, file: Path | None = None
+    ) -> None:
         self._config = config
         self._load = load
         self._file = file
@@ -158,6 +164,16 @@ class Server:
         ending.add_done_callback(self._ending.discard)
         log.warning("the file was read again, and holds")
         return None
+
+    def new_admin_token(self) -> Secret:
+        """One more token of an administrator, for whoever has the process.
+
+        Raises:
+            ConfigError: it does not serve yet.
+        """
+        if self._foundation is None:
+            raise ConfigError("the server does not serve yet")
+        return self._foundation.admins.create().token
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -296,7 +312,7 @@ def _works(config: ServerConfig, targets: Targets, kept: Foundation) -> Iterator
         await targets.reload()
 
     yield _every(config.reload_s, take_over)
-    yield _every(config.judge_s, lambda: asyncio.to_thread(kept.experiments.judge))
+    yield _every(config.judge_s, lambda: asyncio.to_thread(kept.experiments.judge, targets.version))
     if (days := config.retention_days) is not None:
 
         async def forgotten() -> None:

@@ -1,15 +1,17 @@
 """What a caller may name: models of the catalog, `auto`, and routers, loaded by alias and loaded again."""
 
 import asyncio
+import hashlib
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from workbench.client.panel import Panel
-from workbench.errors import ConfigError, RoutingError, WorkbenchError
+from workbench.errors import RoutingError, WorkbenchError
 from workbench.routing import checkpoint
 from workbench.routing.base import Router
 from workbench.routing.baselines import Fixed
@@ -17,6 +19,7 @@ from workbench.routing.cascade import Cascade
 from workbench.routing.decide import Predictor
 from workbench.routing.randomised import choice_probabilities
 from workbench.server.exchange import Refusal
+from workbench.storage import read_bytes
 from workbench.types import Decision, Prompt
 
 log = logging.getLogger("workbench")
@@ -65,8 +68,21 @@ def not_found(name: str) -> Refusal:
     return Refusal(404, "model_not_found", message)
 
 
-Load = Callable[[str], Target]
-"""Loads the router at an address; raises `WorkbenchError`."""
+Load = Callable[[str, Target | None], Target]
+"""Loads the router at an address, or returns the one that was there before when it still is; raises
+`WorkbenchError`."""
+
+
+class Shelf(Protocol):
+    """Where routers are kept for a start without the store that they come from."""
+
+    def keep(self, name: str, address: str, target: Target) -> None:
+        """Remember what was loaded last."""
+        ...
+
+    def kept(self, name: str, address: str) -> Target | None:
+        """What was loaded last from `address`; None: it is not here, or is damaged."""
+        ...
 
 
 class Targets:
@@ -76,7 +92,9 @@ class Targets:
         models: what may be named directly, and what a router chooses from that knows no models.
         auto: address of the router behind `auto`; None: there is none.
         routers: addresses by name.
-        load: loads a router that is registered; None: none can be.
+        load: loads a router that is registered.
+        folder: where `.ckpt` files are.
+        shelf: where the last routers of each name are, should they not be loaded at the next start.
         fallbacks: the first answers where a router cannot decide, the others where that fails.
     """
 
@@ -86,39 +104,43 @@ class Targets:
         *,
         auto: str | None,
         routers: Mapping[str, str],
-        load: Load | None,
-        folder: Path = Path(),
+        load: Load,
+        folder: Path,
+        shelf: Shelf,
         fallbacks: Sequence[str] = (),
     ) -> None:
         self._models = {model_id: Target(Fixed(model_id), (model_id,)) for model_id in models}
         self._addresses = dict(routers) | ({} if auto is None else {AUTO: auto})
         self._load_registered = load
         self._folder = folder
+        self._shelf = shelf
         self._static_rule = Target(Fixed(fallbacks[0]), tuple(fallbacks)) if fallbacks else None
         self._loaded: dict[str, Target] = {}
         self.problems: dict[str, str] = {}
         """Routers that could not be loaded when this was last tried, and why; the former ones serve on."""
+        self.check: Callable[[Iterable[str]], None] = lambda model_ids: None
+        """Raises `ConfigError` for models that cannot be asked; a router that would ask them is not taken."""
         self.reloaded_s = 0.0
 
     def load(self) -> None:
-        """Load every router that is configured.
+        """Load every router that is configured; one that cannot be is as it was before the last stop.
 
         Raises:
-            WorkbenchError: one cannot be.
+            WorkbenchError: one cannot be loaded, and never was.
         """
         for name, address in self._addresses.items():
-            self._loaded[name] = self._target(address)
+            self._loaded[name] = self._newest_or_kept(name, address)
         self.reloaded_s = time.monotonic()
 
     def load_or_stand_in(self) -> None:
         """The same, but that the first fallback answers in the place of a router until that can be loaded.
 
         Raises:
-            WorkbenchError: one cannot be loaded, and there are no fallbacks.
+            WorkbenchError: one cannot be loaded, and never was, and there are no fallbacks.
         """
         for name, address in self._addresses.items():
             try:
-                self._loaded[name] = self._target(address)
+                self._loaded[name] = self._newest_or_kept(name, address)
             except WorkbenchError as exc:
                 if self._static_rule is None:
                     raise
@@ -131,10 +153,10 @@ class Targets:
         """Load all again, beside the calls that go on; one that cannot be loaded stays as it was."""
         for name, address in self._addresses.items():
             try:
-                self._loaded[name] = await asyncio.to_thread(self._target, address)
+                self._loaded[name] = await asyncio.to_thread(self._newest, name, address)
                 self.problems.pop(name, None)
             except WorkbenchError as exc:
-                self.problems[name] = str(exc)
+                self._notice(name, exc)
         self.reloaded_s = time.monotonic()
 
     def find(self, name: str) -> Target:
@@ -154,6 +176,13 @@ class Targets:
                 return known
         raise not_found(name)
 
+    def version(self, name: str) -> str | None:
+        """Which version of it a caller means by `name`: "" of a model; None: nothing here is called so."""
+        try:
+            return self.find(name).version
+        except Refusal:
+            return None
+
     def items(self) -> list[tuple[str, Target]]:
         """Every name with what it stands for now."""
         return [(name, self.find(name)) for name in self.names]
@@ -170,14 +199,41 @@ class Targets:
         chosen = (model_id for target in self._loaded.values() for model_id in target.candidates)
         return tuple(dict.fromkeys((*self._models, *chosen)))
 
-    def _target(self, address: str) -> Target:
-        return replace(self._read(address), static_rule=self._static_rule)
+    def _newest(self, name: str, address: str) -> Target:
+        """What is at `address` now: the same object where that is what `name` stood for."""
+        former = self._loaded.get(name)
+        is_file = address.endswith(_CHECKPOINT)
+        target = self._read(address, former) if is_file else self._load_registered(address, former)
+        if target is former:
+            return target
+        self.check(target.candidates)
+        if not is_file:
+            self._shelf.keep(name, address, target)
+        if former is not None:
+            log.warning("%s is %s now, and was %s", name, target.version, former.version)
+        return replace(target, static_rule=self._static_rule)
 
-    def _read(self, address: str) -> Target:
-        if address.endswith(_CHECKPOINT):
-            router = checkpoint.load(self._folder / address)
-            known = router.models.model_ids if isinstance(router, Predictor | Cascade) else ()
-            return Target(router, tuple(known) or tuple(self._models), version=address)
-        if self._load_registered is None:
-            raise ConfigError(f"{address!r}: registered routers need MLflow; name a .ckpt file, or set it up")
-        return self._load_registered(address)
+    def _newest_or_kept(self, name: str, address: str) -> Target:
+        try:
+            return self._newest(name, address)
+        except WorkbenchError as exc:
+            kept = self._shelf.kept(name, address)
+            if kept is None:
+                raise
+            self._notice(name, exc)
+            return replace(kept, static_rule=self._static_rule)
+
+    def _read(self, address: str, former: Target | None) -> Target:
+        path = self._folder / address
+        digest = hashlib.sha256(read_bytes(path, purpose="saved router")).hexdigest()
+        version = f"{address} {digest[:12]}"
+        if former is not None and former.version == version:
+            return former
+        router = checkpoint.load(path)
+        known = router.models.model_ids if isinstance(router, Predictor | Cascade) else ()
+        return Target(router, tuple(known) or tuple(self._models), version=version)
+
+    def _notice(self, name: str, problem: WorkbenchError) -> None:
+        if self.problems.get(name) != str(problem):
+            log.warning("%s was not loaded, and the former one serves on: %s", name, problem)
+        self.problems[name] = str(problem)

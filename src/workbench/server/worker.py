@@ -16,7 +16,6 @@ from pydantic import BaseModel
 from workbench.errors import WorkbenchError
 from workbench.redaction import masked
 from workbench.server.config import ServerConfig
-from workbench.server.registered import load
 from workbench.server.server import Server, serve_on
 
 FAILED = 3
@@ -32,7 +31,7 @@ class Orders(BaseModel):
 
 def _work(descriptor: int) -> None:
     orders = Orders.model_validate_json(sys.stdin.readline())
-    server = Server(orders.config, load=load, file=orders.file)
+    server = Server(orders.config, file=orders.file)
     server.on_ready = lambda _: _say_ready()
     parent_is_gone = threading.Event()
 

@@ -19,6 +19,7 @@ try:
 except ModuleNotFoundError as exc:
     raise MissingExtraError("tracking", "tracking with MLflow") from exc
 
+from workbench.environment import store_uri
 from workbench.tracking.record import RunRecord
 from workbench.tracking.registered import (
     CHALLENGER,
@@ -35,7 +36,6 @@ from workbench.tracking.registered import (
 from workbench.tracking.router_model import LoggedRouter, ModelCard, log_router
 from workbench.tracking.runs import TrackedRun, add_artifact, is_pending, log_experiment, sync, tracked
 from workbench.tracking.server import open_ui, ui_command
-from workbench.tracking.store import store_uri
 
 __all__ = [
     "CHALLENGER",

@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from workbench.environment import store_uri
 from workbench.errors import CheckpointError, ConfigError, RoutingError, StorageError
 from workbench.redaction import refuse_secrets
 from workbench.routing import checkpoint
@@ -26,7 +27,7 @@ from workbench.settings import Settings
 from workbench.stats.promotion import Promotion
 from workbench.storage import read_bytes, safe_name
 from workbench.tracking.router_model import LoggedRouter, content_of
-from workbench.tracking.store import connected, store_uri
+from workbench.tracking.store import connected
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -104,7 +105,12 @@ def register(logged: LoggedRouter, name: str, *, uri: str) -> RouterVersion:
                 return known
         tags = _tags(client, logged)
         made = client.create_model_version(
-            name, _source(client, logged, uri), run_id=logged.run_id, tags=tags, description=tags[_ROUTER]
+            name,
+            _source(client, logged, uri),
+            run_id=logged.run_id,
+            tags=tags,
+            description=tags[_ROUTER],
+            model_id=logged.model_id,  # a server takes no `models:/` source without it
         )
         alias = CHALLENGER if CHAMPION in _aliases(client, name) else CHAMPION
         client.set_registered_model_alias(name, alias, str(made.version))

@@ -14,9 +14,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.store.db import utils as mlflow_db
 
+from workbench.environment import sqlite_path
 from workbench.errors import TrackingError
 from workbench.redaction import without_password
-from workbench.settings import Settings, project_dir
 from workbench.storage import explained, locked
 
 Tell = Callable[[str], None]
@@ -32,20 +32,6 @@ _ENVIRONMENT = {
 }
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _CREATION_LIMIT_S = 120.0
-
-
-def store_uri(settings: Settings) -> str:
-    """The absolute URI of the tracking store: that of the settings, else `mlflow.db` of the project."""
-    uri = settings.tracking_uri or f"sqlite:///{project_dir() / 'mlflow.db'}"
-    path = sqlite_path(uri)
-    return uri if path is None else f"sqlite:///{path}"
-
-
-def sqlite_path(uri: str) -> Path | None:
-    """The absolute path of a SQLite store; None where `uri` is another kind of store."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return Path(uri.removeprefix("sqlite:///")).absolute()
 
 
 def artifact_root(uri: str) -> str | None:
