@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from workbench import outcomes
+from workbench.answers import settled
 from workbench.errors import (
     CheckpointError,
     ConfigError,
@@ -23,18 +24,26 @@ from workbench.errors import (
     TrackingError,
 )
 from workbench.publication import add_model
+from workbench.routing.ballots import ballots_of
 from workbench.routing.baselines import BestSingle, Fixed
 from workbench.routing.cascade import Cascade
 from workbench.routing.cascade_training import fit_cascade
 from workbench.routing.constraints import Constraints
 from workbench.routing.contest import contest
+from workbench.routing.ensemble import fit_majority
+from workbench.routing.feedback import Feedback
+from workbench.routing.fields import encoded
 from workbench.routing.forecast import KnownModels
+from workbench.routing.fusion import Fusion
+from workbench.routing.online import Bandit
 from workbench.routing.policy import Policy
+from workbench.routing.ranker import fit_best_of
 from workbench.routing.training_table import from_table
 from workbench.settings import Settings
 from workbench.stats.promotion import promotion
 from workbench.types import Prompt
 
+mlflow = pytest.importorskip("mlflow", reason="the extra 'tracking' is not installed")
 tracking = pytest.importorskip("workbench.tracking", reason="the extra 'tracking' is not installed")
 from workbench import routers_session  # noqa: E402 - needs mlflow
 from workbench.tracking.store import connected  # noqa: E402
@@ -396,6 +405,53 @@ def test_a_cascade_is_registered_and_loaded_by_its_alias(empty: str) -> None:
     assert loaded.router.next(Prompt("p", "write a poem 7"), []) == cascade.next(
         Prompt("p", "write a poem 7"), []
     )
+
+
+@pytest.mark.parametrize("rule", ["majority_vote", "best_of_3", "fusion"])
+def test_an_ensemble_is_registered_and_loaded_by_its_alias(empty: str, rule: str) -> None:
+    data = from_table(rhymed((*MODELS, "sim/c")))
+    vote = fit_majority(data)
+    made = {
+        "majority_vote": vote,
+        "best_of_3": fit_best_of(data, ballots_of(data, final_answer=settled), data.model_ids),
+        "fusion": Fusion(vote, "sim/writer"),
+    }[rule]
+    logged = tracking.log_router(made, tracking.ModelCard("routers", {}, {}, ["Hi"]), uri=empty)
+    assert tracking.register(logged, "together", uri=empty).router == rule
+    loaded = tracking.load_router("router:together@champion", uri=empty)
+    assert set(loaded.candidates) == {*vote.model_ids, *(["sim/writer"] if rule == "fusion" else [])}
+    assert encoded_texts(loaded.router) == encoded_texts(made)
+    assert loaded.router.route(Prompt("p", "Hi"), loaded.candidates).model_id == made.model_ids[0]
+
+
+def test_a_bandit_is_registered_with_what_it_learned_and_loaded_by_its_alias(empty: str) -> None:
+    means = KnownModels(MODELS, np.array([0.5, 0.7]), np.array([1.0, 2.0]), np.array([1.0, 1.0]))
+    bandit, asked = Bandit(BestSingle(means)), Prompt("p", "Hi")
+    bandit.learn([Feedback(f"r{n}", asked, "sim/a", 1.0) for n in range(50)])
+    logged = tracking.log_router(bandit, tracking.ModelCard("routers", {}, {}, ["Hi"]), uri=empty)
+    assert tracking.register(logged, "learns", uri=empty).router == "thompson(best_single)"
+    loaded = tracking.load_router("router:learns@champion", uri=empty)
+    assert isinstance(loaded.router, Bandit)
+    assert loaded.candidates == MODELS
+    assert loaded.router.probabilities(asked, MODELS).tolist() == bandit.probabilities(asked, MODELS).tolist()
+    assert loaded.router.route(asked, MODELS) == bandit.route(asked, MODELS)
+
+
+def test_what_several_models_answer_is_a_model_of_mlflow_too(empty: str) -> None:
+    vote = fit_majority(from_table(rhymed((*MODELS, "sim/c"))))
+    logged = tracking.log_router(vote, tracking.ModelCard("routers", {}, {}, ["Hi"]), uri=empty)
+    with connected(empty):
+        mlflow.set_tracking_uri(empty)
+        loaded = mlflow.pyfunc.load_model(logged.model_uri)
+    assert loaded.metadata.signature.inputs.input_names() == ["prompt"]
+    assert loaded.input_example["prompt"].tolist() == ["Hi"]
+    decided = loaded.predict(pd.DataFrame({"prompt": ["Hi", "Ho"]}))
+    assert decided["model_id"].tolist() == [vote.model_ids[0]] * 2
+
+
+def encoded_texts(router: Any) -> list[str]:
+    settings, arrays = encoded(router)
+    return [str(settings), *(f"{name} {array.tolist()}" for name, array in arrays.items())]
 
 
 def test_a_policy_keeps_its_constraints_in_the_registry(empty: str) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,7 +11,9 @@ from workbench.experiment.arms import FoldRouter, make_arms
 from workbench.experiment.spec import ExperimentSpec, TrainingSpec
 from workbench.experiment.tables import matching, needed_experiments
 from workbench.routing import checkpoint
-from workbench.routing.baselines import Fixed
+from workbench.routing.baselines import BestSingle, Fixed
+from workbench.routing.forecast import KnownModels
+from workbench.routing.online import Bandit
 from workbench.settings import Settings
 from workbench.types import Prompt
 
@@ -41,6 +44,14 @@ def spec(tmp_path: Path, router: dict[str, object]) -> ExperimentSpec:
 def arm(tmp_path: Path, **router: object):
     made, digests = make_arms(spec(tmp_path, router), Settings(runs_dir=tmp_path / "runs"))
     return made[0], digests
+
+
+def test_a_bandit_is_no_arm_since_its_choices_cannot_be_repeated(tmp_path: Path) -> None:
+    means = np.array([0.5, 0.7]), np.array([0.1, 0.2]), np.array([1.0, 1.0])
+    bandit = Bandit(BestSingle(KnownModels(("acme/even", "acme/odd"), *means)))
+    checkpoint.save(bandit, tmp_path / "bandit.ckpt")
+    with pytest.raises(ConfigError, match="hang on the requests before"):
+        arm(tmp_path, checkpoint="bandit.ckpt")
 
 
 def test_a_router_chooses_among_the_models_of_its_table(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_saved_cascade_has_no_fallbacks(write, settings, recorded) -> None:
     saved = fit_cascade(from_table(pd.read_parquet(recorded)))
     checkpoint.save(saved, recorded.parent / "cascade.ckpt")
     arm = "  - {name: saved, router: {checkpoint: cascade.ckpt}, fallbacks: [replay/a]}\n"
-    with pytest.raises(ConfigError, match=r"cascade.ckpt is a cascade, .* leave out `fallbacks`"):
+    with pytest.raises(ConfigError, match=r"the cascade in .* leave out `fallbacks`"):
         make_plan(load_spec(write(REPLAYED + arm)), settings)
 
 

@@ -8,14 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workbench.answers import settled
 from workbench.errors import DataError, InsufficientDataError, RoutingError
 from workbench.routing import checkpoint
 from workbench.routing.agreement_rule import fit_agreement_rules
+from workbench.routing.ballots import ballots_of
 from workbench.routing.baselines import Fixed
 from workbench.routing.cascade import Answered, Ask, Cascade, Stop
 from workbench.routing.cascade_training import fit_cascade
 from workbench.routing.contest import contest
+from workbench.routing.ensemble import fit_majority
 from workbench.routing.fields import encoded
+from workbench.routing.fusion import Fusion
+from workbench.routing.membership import replay
 from workbench.routing.training_data import TrainingData
 from workbench.routing.training_table import from_table
 from workbench.types import Prompt
@@ -180,6 +185,16 @@ def test_a_contest_plays_a_cascade_on_the_recorded_answers(cascade: Cascade, dat
     )
     with pytest.raises(DataError, match="no column 'response'"):
         contest(cascade, Fixed("acme/tiny"), replace(data, answers=None))
+
+
+def test_a_contest_plays_an_ensemble_on_the_recorded_answers(data: TrainingData) -> None:
+    vote = fit_majority(data)
+    votes = replay(vote, data, ballots_of(data, final_answer=settled)).quality
+    best = data.quality[:, data.model_ids.index("acme/large")]
+    verdict = contest(vote, Fixed("acme/large"), data)
+    assert verdict.gain.value == pytest.approx(np.mean(votes - best))
+    with pytest.raises(DataError, match="what a fusion would have written is in no table"):
+        contest(Fusion(vote, "acme/writer"), Fixed("acme/large"), data)
 
 
 def test_without_responses_or_costs_it_says_so(data: TrainingData) -> None:

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -24,9 +25,15 @@ from workbench.routing.base import Router
 from workbench.routing.cascade_training import fit_cascade
 from workbench.routing.constraints import Constraints
 from workbench.routing.decide import Predictor
+from workbench.routing.ensemble import Vote
+from workbench.routing.exploration import Exploration, LinUCB, Thompson
+from workbench.routing.feedback import Feedback
+from workbench.routing.fusion import Fusion
 from workbench.routing.network import NetworkConfig
+from workbench.routing.online import Bandit, Learning
 from workbench.routing.policy import Policy
 from workbench.routing.promise import Promise
+from workbench.routing.ranker import BestOf
 from workbench.routing.registry import ROUTERS, fit
 from workbench.routing.train import TrainConfig
 from workbench.routing.training_data import TrainingData
@@ -45,6 +52,23 @@ OPTIONS: dict[str, dict[str, Any]] = {
 PROMPTS = [Prompt(f"q{i}", text) for i, text in enumerate(["solve this algebra", "a short poem", "", "中文"])]
 
 
+VOTE = Vote(("acme/strong", "acme/mid", "acme/weak"), np.array([2.0, 1.0, 0.5]), np.array([0.9, 0.7, 0.5]))
+TOGETHER: dict[str, Router] = {
+    "vote": VOTE,
+    "best_of": BestOf(VOTE.model_ids, VOTE.reliability, np.arange(11.0)),
+    "fusion": Fusion(VOTE, "acme/writer"),
+}
+BANDITS: dict[str, Callable[[TrainingData], tuple[Predictor, Exploration]]] = {
+    "bandit": lambda data: (held(fit("knn", data, k=7)), LinUCB(0.5)),
+    "bandit-of-a-controller": lambda data: (fit("controller", data, **OPTIONS["controller"]), Thompson()),
+}
+
+
+def taught(bandit: Bandit) -> Bandit:
+    bandit.learn([Feedback(f"r{n}", prompt, "acme/weak", 0.9, 0.1, 0.1) for n, prompt in enumerate(PROMPTS)])
+    return bandit
+
+
 class Poison:
     """Unpickled, it makes a file: the proof that something was run."""
 
@@ -55,8 +79,12 @@ class Poison:
         return os.mkdir, (str(self.marker),)
 
 
-@pytest.fixture(scope="module", params=[*ROUTERS, "cascade", "policy"])
+@pytest.fixture(scope="module", params=[*ROUTERS, "cascade", "policy", *TOGETHER, *BANDITS])
 def router(request: pytest.FixtureRequest, data: TrainingData) -> Router:
+    if request.param in TOGETHER:
+        return TOGETHER[request.param]
+    if request.param in BANDITS:
+        return taught(Bandit(*BANDITS[request.param](data)))
     if request.param == "cascade":
         return fit_cascade(replace(data, answers=np.where(data.quality > 0.5, "yes", "no").astype(object)))
     if request.param == "policy":
@@ -120,6 +148,53 @@ def test_a_loaded_router_decides_as_the_saved_one(router: Router, tmp_path: Path
     loaded = checkpoint.load(tmp_path / "router.ckpt")
     models = ["acme/strong", "acme/weak", "acme/mid"]
     assert [loaded.route(p, models) for p in PROMPTS] == [router.route(p, models) for p in PROMPTS]
+
+
+def test_a_bandit_comes_back_with_what_it_learned(data: TrainingData, tmp_path: Path) -> None:
+    bandit = taught(Bandit(held(fit("knn", data, k=7)), LinUCB(0.5), learning=Learning(seed=3)))
+    checkpoint.save(bandit, tmp_path / "bandit.ckpt")
+    loaded = checkpoint.load(tmp_path / "bandit.ckpt")
+    assert isinstance(loaded, Bandit)
+    assert (loaded.exploration, loaded.learning) == (LinUCB(0.5), Learning(seed=3))
+    learned, again = bandit.state().evidence, loaded.state().evidence
+    assert learned.moment.any()
+    assert learned.moment.tobytes() == again.moment.tobytes()
+    assert learned.gram.tobytes() == again.gram.tobytes()
+    again_told = Feedback("r0", PROMPTS[0], "acme/weak", 0.9, 0.1, 0.1)
+    assert loaded.learn([again_told]) == 0, "it is known to have come"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"exploration": {"kind": "os.system", "settings": {}}},
+        {"learning": {"epsilon": 0.0}},
+        {"router": {"kind": "random", "settings": {"seed": 0}}},
+        {"state": {}},
+    ],
+    ids=str,
+)
+def test_a_damaged_bandit_is_refused(data: TrainingData, tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "bandit.ckpt"
+    checkpoint.save(Bandit(held(fit("knn", data, k=7))), path)
+    header, payload = parts(path)
+    learning = header["settings"]["learning"] | change.get("learning", {})
+    settings = header["settings"] | change | {"learning": learning}
+    path.write_bytes(sealed(header | {"settings": settings}, payload))
+    with pytest.raises(CheckpointError, match="not a router"):
+        checkpoint.load(path)
+
+
+def test_a_fusion_of_one_member_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
+    checkpoint.save(Fusion(VOTE, "acme/writer"), tmp_path / "fusion.ckpt")
+    checkpoint.save(VOTE.among(["acme/mid"]), tmp_path / "one.ckpt")
+    header, _ = parts(tmp_path / "fusion.ckpt")
+    one, payload = parts(tmp_path / "one.ckpt")
+    arrays = {f"vote.{name}": array for name, array in arrays_of(payload).items()}
+    header["settings"]["vote"] = one["settings"]
+    (tmp_path / "fusion.ckpt").write_bytes(sealed(header, payload_of(arrays)))
+    with pytest.raises(CheckpointError, match="not a router"):
+        checkpoint.load(tmp_path / "fusion.ckpt")
 
 
 def test_a_policy_comes_back_with_its_aim_and_its_constraints(data: TrainingData, tmp_path: Path) -> None:

@@ -7,11 +7,16 @@ from workbench.answers import settled
 from workbench.client.asking import Asker
 from workbench.client.cascading import cascade
 from workbench.client.ensembling import ask_ensemble, fuse
+from workbench.routing.base import Router
 from workbench.routing.cascade import Cascade
-from workbench.routing.ensemble import Ensemble
+from workbench.routing.decide import Predictor
+from workbench.routing.ensemble import Ensemble, Vote
 from workbench.routing.fusion import MAX_ANSWER_CHARS, Fusion, fusion_prompt
+from workbench.routing.online import Bandit
+from workbench.routing.ranker import BestOf
 from workbench.types import Completion, Decoding, Prompt
 
+_Together = Cascade | Fusion | Vote | BestOf
 _WIDEST = "\U0001f600"  # a character of four bytes: no answer of as many characters has more
 
 
@@ -32,7 +37,7 @@ class Panel:
     @property
     def kind(self) -> str:
         """What tables and logs call it."""
-        return "fusion" if isinstance(self.policy, Fusion) else self.policy.name
+        return self.policy.name
 
     @property
     def is_fused(self) -> bool:
@@ -71,3 +76,15 @@ class Panel:
                 (self.policy.fuser, fusion_prompt(prompt, [_WIDEST * MAX_ANSWER_CHARS] * len(asked)))
             )
         return asked, len(asked)
+
+
+def panel_of(router: Router) -> Panel | None:
+    """The models that a cascade, an ensemble or a fusion asks; None: the router chooses one model."""
+    return Panel(router) if isinstance(router, _Together) else None
+
+
+def models_of(router: Router) -> tuple[str, ...]:
+    """The models that a router knows or asks; empty: it chooses from any that it is given."""
+    if (panel := panel_of(router)) is not None:
+        return panel.model_ids
+    return router.models.model_ids if isinstance(router, Predictor | Bandit) else ()

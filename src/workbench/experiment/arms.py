@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.answers import settled
-from workbench.client.panel import Panel
+from workbench.client.panel import Panel, panel_of
 from workbench.errors import ConfigError
 from workbench.experiment.arm_spec import ArmDecodingSpec, ArmSpec, EnsembleSpec, RouterSpec
 from workbench.experiment.phrasing import AS_IT_IS, Phrasing
@@ -19,11 +19,11 @@ from workbench.routing import checkpoint
 from workbench.routing.ballots import ballots_of
 from workbench.routing.base import Router
 from workbench.routing.baselines import Fixed
-from workbench.routing.cascade import Cascade
 from workbench.routing.cascade_training import fit_cascade
 from workbench.routing.decide import Predictor
 from workbench.routing.ensemble import Ensemble, Vote, fit_majority, fit_weighted_vote
 from workbench.routing.fusion import Fusion
+from workbench.routing.online import Bandit
 from workbench.routing.ranker import fit_best_of
 from workbench.routing.registry import fit
 from workbench.routing.training_data import TrainingData
@@ -191,12 +191,17 @@ def _routed(arm: ArmSpec, spec: ExperimentSpec, settings: Settings) -> tuple[Arm
         path = spec.folder / written.checkpoint
         loaded = checkpoint.load(path)
         digest_of_file = sha256(read_bytes(path, purpose="saved router")).hexdigest()
-        if isinstance(loaded, Cascade):
+        if (panel := panel_of(loaded)) is not None:
             if arm.fallbacks:
                 raise ConfigError(
-                    f"arm {arm.name!r}: {path} is a cascade, which asks others anyway; leave out `fallbacks`"
+                    f"arm {arm.name!r}: the {panel.kind} in {path} asks others anyway; leave out `fallbacks`"
                 )
-            return _together(arm, Panel(loaded)), digest_of_file
+            return _together(arm, panel), digest_of_file
+        if isinstance(loaded, Bandit):
+            raise ConfigError(
+                f"arm {arm.name!r}: the choices of the bandit in {path} hang on the requests before, which a "
+                "run that goes on after a kill cannot repeat; name the router that it started from"
+            )
         if not isinstance(loaded, Predictor):
             raise ConfigError(f"arm {arm.name!r}: the router in {path} knows no models to choose from")
         return Arm(arm.name, loaded, loaded.models.model_ids, arm.fallbacks), digest_of_file

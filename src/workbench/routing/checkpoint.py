@@ -13,13 +13,13 @@ import json
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workbench.errors import CheckpointError, ConfigError
+from workbench.errors import CheckpointError, ConfigError, DataError
 from workbench.features import FEATURES_VERSION
 from workbench.routing import policy_file
 from workbench.routing.base import Router
@@ -27,13 +27,19 @@ from workbench.routing.baselines import BestSingle, Cheapest, Fixed, NoInformati
 from workbench.routing.cascade import Cascade
 from workbench.routing.clusters import Clusters
 from workbench.routing.controller import MetaController
+from workbench.routing.decide import Predictor
+from workbench.routing.ensemble import Vote
+from workbench.routing.exploration import Exploration, LinUCB, Thompson
 from workbench.routing.factorisation import MatrixFactorisation
 from workbench.routing.fields import Settings, decoded, encoded
+from workbench.routing.fusion import Fusion
 from workbench.routing.label_oracle import LabelOracle
 from workbench.routing.linear import TfidfLogistic
 from workbench.routing.neighbours import KNN
+from workbench.routing.online import Bandit, BanditState, Learning
 from workbench.routing.perceptron import MLP
 from workbench.routing.policy import Policy
+from workbench.routing.ranker import BestOf
 from workbench.storage import read_bytes, write_atomically
 
 SCHEMA = 4
@@ -41,6 +47,8 @@ _POLICY = "policy"
 _MAGIC = b"workbench-router"
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, EOFError, OSError)
 _UNREADABLE = (*_DAMAGE, pickle.UnpicklingError, zipfile.BadZipFile, RecursionError, MemoryError)
+_IMPOSSIBLE = (ConfigError, DataError)
+"""What a router says of numbers that it cannot work with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +63,16 @@ class Codec:
 def save(router: Router, path: Path) -> None:
     """Write a fitted router to `path`; after a kill at any moment the old file or the new one is there.
 
-    A policy is written whole: its router, weights, constraints with the catalog they look at, and promise.
+    A policy is written whole: its router, weights, constraints with the catalog they look at, and promise. So
+    is a bandit: its router, and what it has learned by now.
 
     Raises:
-        ConfigError: it is not one of the routers of `registry.ROUTERS`, a cascade, or a policy of one.
+        ConfigError: it is not one of the routers of `registry.ROUTERS`, a cascade, an ensemble, a fusion, or
+            a policy or bandit over one of them.
         StorageError: the file cannot be written; what was there is intact.
     """
-    held = policy_file.written(router) if isinstance(router, Policy) else None
-    router = router.router if isinstance(router, Policy) else router
-    kind = next((kind for kind, codec in CODECS.items() if codec.router == type(router).__name__), None)
-    if kind is None:
-        raise ConfigError(f"a {type(router).__name__} cannot be saved; these can: {', '.join(CODECS)}")
-    settings, payload = CODECS[kind].encode(router)
-    header = {"schema": SCHEMA, "kind": kind, "features": FEATURES_VERSION, "settings": settings}
-    header |= {} if held is None else {_POLICY: held}
+    parts, payload = _taken_apart(router)
+    header = {"schema": SCHEMA, "features": FEATURES_VERSION} | parts
     body = json.dumps(header).encode() + b"\n" + payload
     digest = hashlib.sha256(body).hexdigest().encode()
     write_atomically(path, lambda file: file.writelines([_MAGIC, b"\n", digest, b"\n", body]))
@@ -85,10 +89,30 @@ def load(path: Path) -> Router:
     header, payload = _opened(content, path)
     _check_versions(header, content, path)
     try:
-        router = CODECS[header["kind"]].decode(header["settings"], payload)
-        return policy_file.read(header[_POLICY], router) if _POLICY in header else router
-    except _UNREADABLE as exc:
+        return _put_together(header, payload)
+    except (*_UNREADABLE, *_IMPOSSIBLE) as exc:
         raise _refused(content, path, f"its content is not a router's ({type(exc).__name__})") from exc
+
+
+def _taken_apart(router: Router) -> tuple[Settings, bytes]:
+    """The kind and the settings, of a policy also what it holds its router to, and the payload.
+
+    Raises:
+        ConfigError: it cannot be saved.
+    """
+    held = {_POLICY: policy_file.written(router)} if isinstance(router, Policy) else {}
+    router = router.router if isinstance(router, Policy) else router
+    kind = next((kind for kind, codec in CODECS.items() if codec.router == type(router).__name__), None)
+    if kind is None:
+        raise ConfigError(f"a {type(router).__name__} cannot be saved; these can: {', '.join(CODECS)}")
+    settings, payload = CODECS[kind].encode(router)
+    return {"kind": kind, "settings": settings} | held, payload
+
+
+def _put_together(parts: Settings, payload: bytes) -> Router:
+    """What `_taken_apart` took apart; any error of `_UNREADABLE` or `_IMPOSSIBLE`: it is damaged."""
+    router = CODECS[parts["kind"]].decode(parts["settings"], payload)
+    return policy_file.read(parts[_POLICY], router) if _POLICY in parts else router
 
 
 def _opened(content: bytes, path: Path) -> tuple[Settings, bytes]:
@@ -155,6 +179,41 @@ def _decode_fields(kind: type[Any], settings: Settings, payload: bytes) -> Route
     return router
 
 
+def _encode_bandit(bandit: Bandit) -> tuple[Settings, bytes]:
+    router, payload = _taken_apart(bandit.predictor)
+    state, arrays = encoded(bandit.state())
+    settings = {
+        "router": router,
+        "exploration": _exploration_said(bandit.exploration),
+        "learning": asdict(bandit.learning),
+        "state": state,
+    }
+    return settings, _packed(**arrays, router=np.frombuffer(payload, dtype=np.uint8))
+
+
+def _decode_bandit(settings: Settings, payload: bytes) -> Router:
+    arrays = dict(_unpacked(payload))
+    router = _put_together(settings["router"], arrays.pop("router").tobytes())
+    if not isinstance(router, Predictor):
+        raise ValueError(f"router {router.name} makes no predictions, and no bandit starts from it")
+    said = settings["exploration"]
+    return Bandit(
+        router,
+        decoded(_EXPLORATIONS[said["kind"]], said["settings"], {}),
+        learning=decoded(Learning, settings["learning"], {}),
+        state=decoded(BanditState, settings["state"], arrays),
+    )
+
+
+def _exploration_said(exploration: Exploration) -> Settings:
+    kind = next((kind for kind, known in _EXPLORATIONS.items() if type(exploration) is known), None)
+    if kind is None:
+        raise ConfigError(f"a bandit that explores by {exploration.name!r} cannot be saved")
+    return {"kind": kind, "settings": encoded(exploration)[0]}
+
+
+_EXPLORATIONS: Mapping[str, type[Thompson] | type[LinUCB]] = {"thompson": Thompson, "linucb": LinUCB}
+
 CODECS: Mapping[str, Codec] = {
     "fixed": _plain(Fixed),
     "random": _plain(Random),
@@ -169,4 +228,8 @@ CODECS: Mapping[str, Codec] = {
     "matrix_factorisation": _plain(MatrixFactorisation),
     "controller": _plain(MetaController),
     "cascade": _plain(Cascade),
+    "vote": _plain(Vote),
+    "best_of": _plain(BestOf),
+    "fusion": _plain(Fusion),
+    "bandit": Codec("Bandit", _encode_bandit, _decode_bandit),
 }

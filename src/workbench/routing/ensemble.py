@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
+from workbench.errors import RoutingError
 from workbench.routing.ballots import NO_ANSWER, Ballots, columns_of
+from workbench.routing.decide import distinct, ranked_candidates
 from workbench.routing.fields import require
 from workbench.routing.forecast import Floats
 from workbench.routing.training_data import TrainingData
+from workbench.types import Decision, Prompt
 
 NOBODY = -1
 """The choice where no member answered."""
@@ -31,7 +34,7 @@ _DIGITS = 9
 
 
 class Ensemble(Protocol):
-    """Members, and a rule that takes the answer of one of them."""
+    """Members, and a rule that takes the answer of one of them. As a router it says whom it asks first."""
 
     @property
     def name(self) -> str:
@@ -48,6 +51,10 @@ class Ensemble(Protocol):
 
         `predicted` [N, K] are the qualities that a forecast gives the members, where a rule uses them.
         """
+        ...
+
+    def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
+        """As `most_reliable`."""
         ...
 
 
@@ -90,6 +97,22 @@ class Vote:
         )
         support = np.where(ballots.final == NO_ANSWER, self.weight.min() - 1.0, np.round(support, _DIGITS))
         return first_best(support, ballots)
+
+    def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
+        """As `most_reliable`."""
+        return most_reliable(self.name, self.model_ids, candidates)
+
+
+def most_reliable(ensemble: str, members: Sequence[str], candidates: Sequence[str]) -> Decision:
+    """The first member that is a candidate, with the others in their order: all of them are to be asked.
+
+    Raises:
+        RoutingError: there are no candidates, or none of them is a member.
+    """
+    ranked = ranked_candidates(distinct(candidates, ensemble), members)
+    if ranked[0] not in members:
+        raise RoutingError(f"the members of {ensemble} are {', '.join(members)}; it was given {candidates}")
+    return Decision(ranked[0], ensemble, tuple(ranked[1:]))
 
 
 def fit_majority(data: TrainingData) -> Vote:

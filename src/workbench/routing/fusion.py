@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from workbench.errors import ConfigError
 from workbench.features import clip
-from workbench.routing.ensemble import Vote
-from workbench.types import Prompt
+from workbench.routing.ensemble import Vote, most_reliable
+from workbench.types import Decision, Prompt
 
 MAX_ANSWER_CHARS = 8_000
 """Of one candidate; of a longer one, the fusing model reads the beginning and the end."""
@@ -46,9 +46,18 @@ class Fusion:
             raise ConfigError(f"{self.fuser} needs two members' answers or more to fuse; there is one member")
 
     @property
+    def name(self) -> str:
+        """`fusion`."""
+        return "fusion"
+
+    @property
     def model_ids(self) -> tuple[str, ...]:
         """[K] the members, in the order in which they are asked."""
         return self.vote.model_ids
+
+    def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
+        """As `most_reliable`."""
+        return most_reliable(self.name, self.model_ids, candidates)
 
 
 def fusion_prompt(prompt: Prompt, answers: Sequence[str]) -> Prompt:

@@ -82,7 +82,8 @@ class Bandit:
     """Routes by `predictor` and by what feedback has taught since; a router, and `Randomised`.
 
     A decision follows from the seed, the number of requests before it, and what was learned by then. One
-    process, one bandit: it is not to be shared between threads.
+    process, one bandit: it is not to be shared between threads. `predictor`, `exploration` and `learning` are
+    as they were given; `checkpoint` keeps them with the state.
 
     >>> from workbench.routing.baselines import BestSingle
     >>> means = np.array([0.6, 0.7]), np.array([0.01, 0.02]), np.array([np.nan, np.nan])
@@ -104,17 +105,17 @@ class Bandit:
         Raises:
             ConfigError: the state was learned in contexts of another size.
         """
-        self._predictor = predictor
-        self._exploration = exploration or Thompson()
-        self._learning = learning or Learning()
+        self.predictor = predictor
+        self.exploration = exploration or Thompson()
+        self.learning = learning or Learning()
         ids = predictor.models.model_ids
         size = context_of(predictor, [], predictor.forecast([])).shape[1]
         evidence = Evidence.none(ids, size) if state is None else state.evidence.of_models(ids, size)
         self._posterior = Posterior(
             evidence,
-            prior_sd=self._learning.prior_sd,
-            noise_sd=self._learning.noise_sd,
-            half_life=self._learning.half_life,
+            prior_sd=self.learning.prior_sd,
+            noise_sd=self.learning.noise_sd,
+            half_life=self.learning.half_life,
         )
         self._seen = SeenRequests(() if state is None else state.seen.tolist())
         self._n_asked = 0 if state is None else state.n_asked
@@ -122,12 +123,12 @@ class Bandit:
     @property
     def name(self) -> str:
         """As `thompson(knn)`."""
-        return f"{self._exploration.name}({self._predictor.name})"
+        return f"{self.exploration.name}({self.predictor.name})"
 
     @property
     def models(self) -> KnownModels:
         """Those of the predictor."""
-        return self._predictor.models
+        return self.predictor.models
 
     @property
     def n_asked(self) -> int:
@@ -140,7 +141,7 @@ class Bandit:
 
     def max_weight(self, n_candidates: int) -> float:
         """The largest weight a row of its log can have for another router: 1 / the least propensity."""
-        return n_candidates / self._learning.epsilon
+        return n_candidates / self.learning.epsilon
 
     def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
         """One of the candidates, drawn; the others as fallbacks, from the best believed on.
@@ -152,7 +153,7 @@ class Bandit:
         """
         names = distinct(candidates, self.name)
         choice = self._choice(prompt, names)
-        place = drawn(f"{self._learning.seed}\0{self._n_asked}", choice.chances)
+        place = drawn(f"{self.learning.seed}\0{self._n_asked}", choice.chances)
         self._n_asked += 1
         ids = self.models.model_ids
         believed = [ids[choice.columns[i]] for i in np.argsort(-choice.reward, kind="stable")]
@@ -183,11 +184,11 @@ class Bandit:
         """
         columns = self._columns(feedback)
         prompts, rows = [row.prompt for row in feedback], np.arange(len(feedback))
-        forecast = self._predictor.forecast(prompts)
-        contexts = context_of(self._predictor, prompts, forecast)
+        forecast = self.predictor.forecast(prompts)
+        contexts = context_of(self.predictor, prompts, forecast)
         surprises = rewards(feedback, forecast, columns, **self._weights())
         surprises -= self._expected(forecast)[rows, columns]
-        limit = self._learning.max_surprise
+        limit = self.learning.max_surprise
         new = [i for i, row in enumerate(feedback) if self._is_new(row)]
         for i in new:
             at = self._n_asked if (given := feedback[i].at) is None else given
@@ -215,23 +216,23 @@ class Bandit:
         return True
 
     def _choice(self, prompt: Prompt, names: Sequence[str]) -> _Choice:
-        forecast = self._predictor.forecast([prompt])
+        forecast = self.predictor.forecast([prompt])
         ids, weights = self.models.model_ids, self._weights()
         order = by_score(forecast, **weights)[0]
         columns = np.array([i for i in order if ids[i] in names], dtype=np.int64)
         if len(columns) == 0:
             raise RoutingError(f"router {self.name} knows none of {list(names)}; it knows {', '.join(ids)}")
-        context = context_of(self._predictor, [prompt], forecast)[0]
+        context = context_of(self.predictor, [prompt], forecast)[0]
         surprise, sd = self._posterior.predicted(context, columns)
         reward = self._expected(forecast)[0, columns] + surprise
-        share = self._learning.epsilon
-        chances = (1.0 - share) * self._exploration.chances(reward, sd) + share / len(columns)
+        share = self.learning.epsilon
+        chances = (1.0 - share) * self.exploration.chances(reward, sd) + share / len(columns)
         return _Choice(forecast, columns, reward, chances)
 
     def _weights(self) -> dict[str, float]:
         return {
-            "cost_weight": self._predictor.cost_weight,
-            "latency_weight": self._predictor.latency_weight,
+            "cost_weight": self.predictor.cost_weight,
+            "latency_weight": self.predictor.latency_weight,
         }
 
     def _expected(self, forecast: Forecast) -> Floats:

@@ -20,10 +20,11 @@ from scipy.special import logit
 from workbench.errors import ConfigError
 from workbench.routing.ballots import NO_ANSWER, Ballots, columns_of
 from workbench.routing.decide import Predictor
-from workbench.routing.ensemble import first_best, reliabilities
+from workbench.routing.ensemble import first_best, most_reliable, reliabilities
 from workbench.routing.fields import require
 from workbench.routing.forecast import Floats
 from workbench.routing.training_data import TrainingData, parts_by_group
+from workbench.types import Decision, Prompt
 
 _SUREST = 0.01
 """A predicted quality counts as no nearer to 0 or 1 than this: its log-odds are added up."""
@@ -60,6 +61,10 @@ class BestOf:
         ballots = ballots.of(self.model_ids)
         utilities = features_of(ballots, self.reliability, predicted) @ self.coefficients
         return first_best(utilities, ballots)
+
+    def route(self, prompt: Prompt, candidates: Sequence[str]) -> Decision:
+        """As `most_reliable`."""
+        return most_reliable(self.name, self.model_ids, candidates)
 
 
 def fit_best_of(

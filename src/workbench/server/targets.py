@@ -10,13 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from workbench.client.panel import Panel
+from workbench.client.panel import Panel, models_of, panel_of
 from workbench.errors import RoutingError, WorkbenchError
 from workbench.routing import checkpoint
 from workbench.routing.base import Router
 from workbench.routing.baselines import Fixed
-from workbench.routing.cascade import Cascade
-from workbench.routing.decide import Predictor
 from workbench.routing.randomised import choice_probabilities
 from workbench.server.exchange import Refusal
 from workbench.storage import read_bytes
@@ -33,7 +31,7 @@ _CHECKPOINT = ".ckpt"
 class Target:
     """A router ready to decide, what it chooses from, and which version of it this is.
 
-    A cascade asks several of them, one after another: they are a `panel`. `static_rule` decides where the
+    A cascade or an ensemble asks several of them: they are a `panel`. `static_rule` decides where the
     router cannot; None: nobody does.
     """
 
@@ -45,7 +43,7 @@ class Target:
     @property
     def panel(self) -> Panel | None:
         """The models that answer together; None: one that is chosen does."""
-        return Panel(self.router) if isinstance(self.router, Cascade) else None
+        return panel_of(self.router)
 
     def decide(self, prompt: Prompt) -> Decision:
         """Which model answers `prompt`."""
@@ -230,8 +228,7 @@ class Targets:
         if former is not None and former.version == version:
             return former
         router = checkpoint.load(path)
-        known = router.models.model_ids if isinstance(router, Predictor | Cascade) else ()
-        return Target(router, tuple(known) or tuple(self._models), version=version)
+        return Target(router, models_of(router) or tuple(self._models), version=version)
 
     def _notice(self, name: str, problem: WorkbenchError) -> None:
         if self.problems.get(name) != str(problem):

@@ -19,12 +19,11 @@ from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, M
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
+from workbench.client.panel import models_of
 from workbench.errors import ConfigError, DataError
 from workbench.redaction import refuse_secrets
 from workbench.routing import checkpoint
 from workbench.routing.base import Router
-from workbench.routing.cascade import Cascade
-from workbench.routing.decide import Predictor
 from workbench.storage import read_bytes, write_bytes, write_text
 from workbench.tracking.record import checked_params, finite
 from workbench.tracking.runs import TrackedRun, experiment_named
@@ -214,7 +213,9 @@ def _save(router: Router | Path, folder: Path, card: ModelCard) -> Path:
         router = checkpoint.load(router)
     else:
         checkpoint.save(router, content / _CHECKPOINT)
-    candidates = list(card.candidates) or _known_models(router)
+    candidates = list(card.candidates) or list(models_of(router))
+    if not candidates:
+        raise ConfigError(f"router {router.name} knows no models of its own; name its candidates")
     write_text(content / _CANDIDATES, json.dumps(candidates))
     saved = folder / "model"
     with quiet(), warnings.catch_warnings():  # MLflow compares an index of pandas with a range
@@ -229,9 +230,3 @@ def _save(router: Router | Path, folder: Path, card: ModelCard) -> Path:
             pip_requirements=[f"workbench[tracking,torch]=={version('workbench')}"],
         )
     return saved
-
-
-def _known_models(router: Router) -> list[str]:
-    if not isinstance(router, Predictor | Cascade):
-        raise ConfigError(f"router {router.name} knows no models of its own; name its candidates")
-    return list(router.models.model_ids)

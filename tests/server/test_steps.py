@@ -1,4 +1,4 @@
-"""A cascade behind the server: several models are asked, one answer is given, and all of them are paid."""
+"""Several models that answer as one behind the server: one answer is given, and all of them are paid."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,11 +17,17 @@ from loopback import serving
 from server.conftest import Running, running
 from workbench import outcomes
 from workbench.routing import checkpoint
+from workbench.routing.baselines import BestSingle
 from workbench.routing.cascade_training import fit_cascade
+from workbench.routing.ensemble import Vote
+from workbench.routing.forecast import KnownModels
+from workbench.routing.fusion import Fusion
+from workbench.routing.online import Bandit
 from workbench.routing.training_table import from_table
 from workbench.server.config import ProviderConfig, ServerConfig
 from workbench.server.database import open_database
 from workbench.server.usage import export
+from workbench.types import Prompt
 
 pytestmark = pytest.mark.anyio
 
@@ -260,3 +266,45 @@ async def test_an_arm_of_an_experiment_and_its_shadow_may_be_cascades(
     paid_usd = COST_USD[TINY] + COST_USD[SMALL]
     assert by_arm["shadow"]["cost_usd"] == pytest.approx(12 * paid_usd)
     assert by_arm["cascade"]["cost_usd"] == pytest.approx(by_arm["cascade"]["n_requests"] * paid_usd)
+
+
+async def test_an_ensemble_asks_its_members_at_once_and_gives_what_most_say(
+    config: ServerConfig, saved: Path
+) -> None:
+    vote, path = Vote((LARGE, SMALL, TINY), np.ones(3), np.array([0.9, 0.7, 0.6])), saved.parent / "vote.ckpt"
+    checkpoint.save(vote, path)
+    lab = Lab({"tiny": "17", "small": "17", "large": "18"})
+    async with served(config, saved, lab, auto=str(path)) as server:
+        answered = await server.ask("17?", model="auto")
+    assert answered.json()["choices"][0]["message"]["content"] == "17"
+    assert answered.headers["x-workbench-answered-by"] == SMALL
+    assert set(answered.headers["x-workbench-steps"].split(",")) == {TINY, SMALL, LARGE}
+    paid_usd = COST_USD[TINY] + COST_USD[SMALL] + COST_USD[LARGE]
+    assert float(answered.headers["x-workbench-cost-usd"]) == pytest.approx(paid_usd)
+
+
+async def test_a_fusion_writes_its_answer_from_those_of_its_members(
+    config: ServerConfig, saved: Path
+) -> None:
+    vote, path = Vote((SMALL, TINY), np.ones(2), np.array([0.7, 0.6])), saved.parent / "fusion.ckpt"
+    checkpoint.save(Fusion(vote, LARGE), path)
+    lab = Lab({"tiny": "16", "small": "18", "large": "17"})
+    async with served(config, saved, lab, auto=str(path)) as server:
+        answered = await server.ask("17?", model="auto")
+    assert answered.json()["choices"][0]["message"]["content"] == "17"
+    assert answered.headers["x-workbench-steps"].split(",")[-1] == LARGE
+
+
+async def test_a_bandit_serves_with_the_propensities_of_its_choices(
+    config: ServerConfig, saved: Path, tmp_path: Path
+) -> None:
+    means = np.array([0.5, 0.7]), np.array([0.1, 0.2]), np.array([1.0, 1.0])
+    bandit, path = Bandit(BestSingle(KnownModels((TINY, SMALL), *means))), saved.parent / "bandit.ckpt"
+    checkpoint.save(bandit, path)
+    chances = bandit.probabilities(Prompt("p", "17?"), (TINY, SMALL))
+    async with served(config, saved, Lab(), auto=str(path)) as server:
+        answers = [await server.ask("17?", model="auto") for _ in range(20)]
+    for answer in answers:
+        chance = chances[(TINY, SMALL).index(answer.headers["x-workbench-model"])]
+        assert float(answer.headers["x-workbench-propensity"]) == pytest.approx(chance, rel=1e-5)
+    assert {answer.headers["x-workbench-model"] for answer in answers} == {TINY, SMALL}
