@@ -1,6 +1,7 @@
 """Starting, reading the file again, and stopping: what a server opens, in which order. Owns uvicorn."""
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -37,6 +38,8 @@ log = logging.getLogger("workbench")
 _BACKLOG = 2048
 _DAY_S = 86_400.0
 _FORGET_EVERY_S = 3_600.0
+_COLLECT_AFTER = 10_000
+"""Objects more than before until the garbage collector looks; Python's 700 are not ten requests."""
 _FIXED = ("host", "workers", "database", "folder", "shared", "cache", "log", "tracing", "prompts_are_kept")
 _FIXED_LIMITS = ("header_bytes", "upload_s", "drain_s")
 """What a running server cannot change."""
@@ -257,7 +260,7 @@ def serve(server: Server, config: ServerConfig) -> None:
     Raises:
         WorkbenchError: it did not start.
     """
-    with _explained(server):
+    with _own_process(server):
         uvicorn_server(server, config).run()
 
 
@@ -266,7 +269,7 @@ def serve_on(server: Server, config: ServerConfig, bound: socket, *, is_over: Ca
     process = uvicorn_server(server, config)
     process.config.callback_notify = partial(_stop_if, is_over, process)
     process.config.timeout_notify = 1
-    with _explained(server):
+    with _own_process(server):
         process.run([bound])
 
 
@@ -275,7 +278,17 @@ async def _stop_if(is_over: Callable[[], bool], process: uvicorn.Server) -> None
 
 
 @contextmanager
-def _explained(server: Server) -> Iterator[None]:
+def _own_process(server: Server) -> Iterator[None]:
+    """Serve nothing else in this process; what stops the server from starting is raised."""
+    tell = server.on_ready
+
+    def settle(token: Secret | None) -> None:
+        gc.collect()
+        gc.freeze()  # what is there now stays: nobody need look for garbage in it
+        gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])
+        tell(token)
+
+    server.on_ready = settle
     try:
         yield
     except SystemExit:
