@@ -71,7 +71,7 @@ OWNERS = {
     "jinja2": {"report"},
     "aiohttp": {"providers.pool", "providers.simulator"},
     "certifi": {"providers.pool"},
-    "httpx": {"datasets.fetch"},
+    "httpx": {"datasets.fetch", "server.alias"},
     "stamina": {"client.retry"},
     "structlog": {"client.event_log"},
     "opentelemetry": {"client.spans", "client.events"},

@@ -13,7 +13,7 @@ LATE = {
     ),
     "workbench.cli": ("httpx", "numpy", "pandas", "pydantic"),
     "workbench.serve_session": (
-        "pandas", "pyarrow", "sklearn", "torch", "mlflow", "matplotlib", "alembic",
+        "httpx", "pandas", "pyarrow", "sklearn", "torch", "mlflow", "matplotlib", "alembic",
         "scipy.stats", "scipy.optimize", "scipy.linalg",
     ),
 }  # fmt: skip

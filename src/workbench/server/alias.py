@@ -6,7 +6,6 @@ Asks what MLflow documents of its server (`registered-models/alias`), and one ta
 import re
 from contextlib import suppress
 
-import httpx
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -36,6 +35,8 @@ def version_at(address: str, uri: str) -> str | None:
 
 
 def _told(name: str, alias: str, uri: str) -> int | None:
+    import httpx  # here, as a store in a file needs none
+
     url = f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias"
     try:
         response = httpx.get(url, params={"name": name, "alias": alias}, timeout=_PATIENCE_S)
