@@ -98,10 +98,17 @@ def test_inverse_document_frequency_is_that_of_scikit_learn() -> None:
 def test_selected_columns_are_those_of_enough_prompts() -> None:
     rows = hashed(TEXTS)
     position = positions(rows, min_prompts=2)
-    kept = np.flatnonzero(position >= 0)
+    kept = np.argsort(position)[np.count_nonzero(position < 0) :]
     seen = (rows.toarray() != 0).sum(axis=0)
-    assert np.array_equal(kept, np.flatnonzero(seen >= 2))
+    assert np.array_equal(np.sort(kept), np.flatnonzero(seen >= 2))
+    assert np.array_equal(seen[kept], np.sort(seen[kept])[::-1])
     assert np.array_equal(select(rows, position, len(kept)).toarray(), rows.toarray()[:, kept])
+
+
+def test_the_most_frequent_columns_are_selected() -> None:
+    rows = hashed(["the sea", "the land", "the sea"])
+    every, most = positions(rows, min_prompts=1), positions(rows, min_prompts=1, most=5)
+    assert np.array_equal(most, np.where(every < 5, every, -1))
 
 
 def test_many_rows_are_weighted_and_selected_as_if_at_once() -> None:

@@ -324,7 +324,7 @@ def test_a_header_of_another_form_is_refused(tmp_path: Path, header: Any) -> Non
     [
         ("heads.networks.hidden", np.s_[:, 1:]),
         ("heads.networks.output", np.s_[:, 1:]),
-        ("heads.ridges", np.s_[:, :-1]),
+        ("heads.ridges", np.s_[:-1]),
         ("heads.mix", np.s_[1:]),
         ("heads.position", np.s_[1:]),
         ("heads.neighbours.scores", np.s_[1:]),

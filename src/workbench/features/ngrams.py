@@ -117,15 +117,14 @@ def clip(text: str, max_chars: int) -> str:
     return f"{text[: max_chars - n_last]} {text[-n_last:]}"
 
 
-def normalised(rows: csr_array) -> csr_array:
-    """[N, D] with rows of length 1; rows of zeros stay so."""
-    sizes = np.diff(rows.indptr)
-    norms = np.zeros(rows.shape[0])
-    starts = rows.indptr[:-1][sizes > 0]
-    norms[sizes > 0] = np.sqrt(np.add.reduceat(rows.data**2, starts, dtype=np.float64))
+def normalised(values: NDArray[np.float32], row_starts: NDArray[Any]) -> NDArray[np.float32]:
+    """The values of sparse rows, those of each row of length 1; rows of zeros stay so."""
+    sizes = np.diff(row_starts)
+    norms = np.zeros(len(sizes))
+    starts = row_starts[:-1][sizes > 0]
+    norms[sizes > 0] = np.sqrt(np.add.reduceat(values**2, starts, dtype=np.float64))
     scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-    data = rows.data * np.repeat(scale.astype(rows.dtype), sizes)
-    return csr_array((data, rows.indices, rows.indptr), shape=rows.shape)
+    return values * np.repeat(scale.astype(values.dtype), sizes)
 
 
 def inverse_document_frequency(rows: csr_array) -> NDArray[np.float32]:
@@ -140,23 +139,21 @@ def inverse_document_frequency(rows: csr_array) -> NDArray[np.float32]:
 
 def weighted(rows: csr_array, weights: NDArray[np.float32]) -> csr_array:
     """[N, D] each column times its weight [D], rows again of length 1."""
-    scaled = csr_array((rows.data * weights[rows.indices], rows.indices, rows.indptr), shape=rows.shape)
-    return normalised(scaled)
+    values = normalised(rows.data * weights.take(rows.indices), rows.indptr)
+    return csr_array((values, rows.indices, rows.indptr), shape=rows.shape)
 
 
-def select(rows: csr_array, position: NDArray[np.int64], n_columns: int) -> csr_array:
+def select(rows: csr_array, position: NDArray[np.int32], n_columns: int) -> csr_array:
     """[N, n_columns] the columns that have a `position` [D] (-1: left out), at that position."""
-    column = position[rows.indices].astype(rows.indices.dtype)
-    is_kept = column >= 0
-    kept_before = np.zeros(len(column) + 1, dtype=rows.indptr.dtype)
-    np.cumsum(is_kept, out=kept_before[1:])
-    return csr_array(
-        (rows.data[is_kept], column[is_kept], kept_before[rows.indptr]), shape=(rows.shape[0], n_columns)
-    )
+    column = position.take(rows.indices)
+    kept = np.flatnonzero(column >= 0)
+    columns = column.take(kept).astype(rows.indices.dtype, copy=False)
+    bounds = np.searchsorted(kept, rows.indptr).astype(rows.indptr.dtype)
+    return csr_array((rows.data.take(kept), columns, bounds), shape=(rows.shape[0], n_columns))
 
 
 def select_weighted(
-    rows: csr_array, weights: NDArray[np.float32], position: NDArray[np.int64], n_columns: int
+    rows: csr_array, weights: NDArray[np.float32], position: NDArray[np.int32], n_columns: int
 ) -> csr_array:
     """[N, n_columns] what `select` leaves of `weighted` rows, without all of these at once."""
     starts = range(0, rows.shape[0], _CHUNK_ROWS)
@@ -164,10 +161,16 @@ def select_weighted(
     return stacked((select(chunk, position, n_columns) for chunk in chunks), n_columns)
 
 
-def positions(rows: csr_array, *, min_prompts: int) -> NDArray[np.int64]:
-    """[D] a running number for the buckets that at least `min_prompts` rows have, -1 for the others."""
-    is_kept = _document_counts(rows) >= min_prompts
-    return np.where(is_kept, np.cumsum(is_kept) - 1, -1)
+def positions(rows: csr_array, *, min_prompts: int, most: int | None = None) -> NDArray[np.int32]:
+    """[D] a running number for the buckets that at least `min_prompts` rows have, -1 for the others.
+
+    Of those the `most` frequent. The frequent come first: what is read often lies together.
+    """
+    counts = _document_counts(rows)
+    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts >= min_prompts)][:most]
+    position = np.full(len(counts), -1, dtype=np.int32)
+    position[order] = np.arange(len(order), dtype=np.int32)
+    return position
 
 
 def encodable(text: str) -> str:
@@ -212,7 +215,8 @@ def _rows(texts: Sequence[str], config: FeatureConfig) -> csr_array:
     columns = (different - np.repeat(first_keys, np.diff(row_starts))).astype(np.int32)
     values = _sublinear(int(counts.max(initial=1)).bit_length())[counts]
     values *= np.where(columns < config.n_word_buckets, np.float32(1.0), np.float32(config.char_weight))
-    return normalised(csr_array((values, columns, row_starts), shape=(len(texts), config.n_features)))
+    shape = len(texts), config.n_features
+    return csr_array((normalised(values, row_starts), columns, row_starts), shape=shape)
 
 
 def _keys(texts: Sequence[str], config: FeatureConfig) -> NDArray[np.uint32]:

@@ -52,6 +52,14 @@ _BLOCKS = (  # https://www.unicode.org/Public/UNIDATA/Blocks.txt, read 2026-11-2
     (_CJK, 0xF900, 0xFB00),
     (_CJK, 0xFF00, 0xFFF0),
 )
+_SHARES = np.column_stack(
+    [
+        np.isin(np.arange(_N_CLASSES), chosen)
+        for chosen in (_DIGIT, _UPPER, _CODE, _ASCII, _LATIN_1, _CYRILLIC, _ARABIC, _CJK, _OTHER)
+    ]
+).astype(np.int64)
+"""[C, 9] which classes each share of the characters is of."""
+_BITS = np.arange(2**5)[:, None] >> np.arange(5) & 1
 _IS_GAP = np.isin(np.arange(_N_CLASSES), (_SPACE, _LINE, _SEPARATOR))
 _CHUNK_CHARS = 4_000_000
 
@@ -84,42 +92,39 @@ def _of_chunk(texts: Sequence[str], max_chars: int) -> NDArray[np.float32]:
     ends = np.cumsum(lengths + 1)
     kind[np.append(0, ends)] = _SEPARATOR
     owner = np.append(0, np.repeat(np.arange(len(read)), lengths + 1))
-    n = np.bincount(owner * _N_CLASSES + kind, minlength=len(read) * _N_CLASSES).reshape(-1, _N_CLASSES)
-
-    def count(is_there: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """[N] how many characters of each text; `is_there` [T - 1] is about all but the first."""
-        return np.bincount(owner[1:][is_there], minlength=len(read)).astype(np.float64)
-
-    n_words = count(_starts(~_IS_GAP[kind]))
-    n_chars = np.maximum(lengths, 1)
+    n = _tally(owner, kind, len(read), _N_CLASSES)
+    beginnings = (
+        _starts(~_IS_GAP[kind]),
+        _numerals(codes, kind),
+        _options(codes, kind),
+        _commands(codes, kind),
+        codes[1:] == ord("$"),
+    )
+    begins = sum(is_there.view(np.uint8) << bit for bit, is_there in enumerate(beginnings))
+    n_words, n_numerals, n_options, n_commands, n_dollars = (
+        _tally(owner[1:], begins, len(read), len(_BITS)) @ _BITS
+    ).T
     n_solid = lengths - n[:, _SPACE] - n[:, _LINE]
-    counts = (
-        [len(text) for text in texts],
-        n_words,
-        n[:, _LINE] + (lengths > 0),
-        count(_numerals(codes, kind)),
-        count(_options(codes, kind)),
-        n_solid / np.maximum(n_words, 1),
-    )
-    classes = (
-        (_DIGIT,),
-        (_UPPER,),
-        (_CODE,),
-        _ASCII,
-        (_LATIN_1,),
-        (_CYRILLIC,),
-        (_ARABIC,),
-        (_CJK,),
-        (_OTHER,),
-    )
-    shares = (n[:, list(chosen)].sum(axis=1) / n_chars for chosen in classes)
-    flags = (
-        ["```" in text for text in read],
-        (count(_commands(codes, kind)) > 0) | (count(codes[1:] == ord("$")) > 1),
-        n[:, _QUESTION] > 0,
-    )
-    columns = [*(np.log1p(values) for values in counts), *shares, *flags]
-    return np.column_stack(columns).astype(np.float32)
+    found = np.empty((len(texts), len(STRUCTURE_NAMES)))
+    found[:, 0] = [len(text) for text in texts]
+    found[:, 1] = n_words
+    found[:, 2] = n[:, _LINE] + (lengths > 0)
+    found[:, 3] = n_numerals
+    found[:, 4] = n_options
+    found[:, 5] = n_solid / np.maximum(n_words, 1)
+    found[:, :6] = np.log1p(found[:, :6])
+    found[:, 6:15] = n @ _SHARES / np.maximum(lengths, 1)[:, None]
+    found[:, 15] = ["```" in text for text in read]
+    found[:, 16] = (n_commands > 0) | (n_dollars > 1)
+    found[:, 17] = n[:, _QUESTION] > 0
+    return found.astype(np.float32)
+
+
+def _tally(
+    owner: NDArray[np.int64], kind: NDArray[np.uint8], n_texts: int, n_kinds: int
+) -> NDArray[np.int64]:
+    """[N, kinds] how many characters of each kind each text has."""
+    return np.bincount(owner * n_kinds + kind, minlength=n_texts * n_kinds).reshape(-1, n_kinds)
 
 
 def _starts(is_inside: NDArray[np.bool_]) -> NDArray[np.bool_]:

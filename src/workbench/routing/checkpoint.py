@@ -42,7 +42,7 @@ from workbench.routing.policy import Policy
 from workbench.routing.ranker import BestOf
 from workbench.storage import read_bytes, write_atomically
 
-SCHEMA = 4
+SCHEMA = 5
 _POLICY = "policy"
 _MAGIC = b"workbench-router"
 _DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, EOFError, OSError)

@@ -100,7 +100,7 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """What predicts scores: `ridges` [L, A, R] on n-grams; `networks`, `neighbours`, `tasks` on dense rows.
+    """What predicts scores: `ridges` [A, L, R] on n-grams; `networks`, `neighbours`, `tasks` on dense rows.
 
     `weights` [D] are the inverse document frequencies of the training prompts, which are those of
     `projection` too unless it takes an embedding; `position` [D] is the place of each bucket among the A that
@@ -109,7 +109,7 @@ class Heads:
     """
 
     weights: NDArray[np.float32]
-    position: NDArray[np.int64]
+    position: NDArray[np.int32]
     ridges: NDArray[np.float32]
     projection: Projection
     networks: Networks
@@ -120,20 +120,20 @@ class Heads:
     def __post_init__(self) -> None:
         n_patterns = self.ridges.shape[2]
         require(self.weights.shape == self.position.shape, "features")
-        require(bool((self.position < self.ridges.shape[1]).all()), "buckets")
+        require(bool((self.position < len(self.ridges)).all()), "buckets")
         shared = self.projection.uses_embedding or np.array_equal(self.projection.weights, self.weights)
         require(shared, "weights")
         require(self.neighbours.scores.shape[1] == n_patterns == self.networks.output.shape[2], "patterns")
         require(self.tasks.scores.shape[1] == n_patterns, "patterns")
         n_columns = self.projection.n_columns
         require(self.networks.hidden.shape[1] == len(self.tasks.weights) == n_columns, "dense features")
-        require(self.mix.shape == (len(self.ridges) + len(self.neighbours.counts) + 2, n_patterns), "mix")
+        require(self.mix.shape == (self.ridges.shape[1] + len(self.neighbours.counts) + 2, n_patterns), "mix")
         require(bool(np.isfinite(self.ridges).all() and np.isfinite(self.mix).all()), "numbers")
 
     def inputs(self, features: PromptFeatures) -> tuple[csr_array, Singles]:
         """[B, A] the n-grams that the ridges know, and [B, D] dense features."""
         rows = weighted(features.ngrams, self.weights)
-        known = select(rows, self.position, self.ridges.shape[1])
+        known = select(rows, self.position, len(self.ridges))
         return known, self.projection.dense(features, rows=rows)
 
     def scores(self, known: csr_array, dense: Singles) -> tuple[Floats, Floats, Floats]:
@@ -148,8 +148,10 @@ class Heads:
 
     def _on_ngrams(self, known: csr_array) -> Floats:
         """[L, B, R] what each ridge says of [B, A] n-grams."""
-        said: Floats = np.stack([known @ ridge for ridge in self.ridges]).astype(np.float64)
-        return said
+        n_buckets, n_penalties, n_patterns = self.ridges.shape
+        said = known @ self.ridges.reshape(n_buckets, -1)
+        by_penalty: Floats = said.reshape(-1, n_penalties, n_patterns).swapaxes(0, 1).astype(np.float64)
+        return by_penalty
 
 
 @dataclass(frozen=True, slots=True)

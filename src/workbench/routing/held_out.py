@@ -13,7 +13,7 @@ from workbench.routing.controller import Neighbours, Networks
 from workbench.routing.forecast import Floats
 from workbench.routing.lesson import Lesson
 from workbench.routing.model_space import ModelSpace
-from workbench.routing.ridge import ridge
+from workbench.routing.ridge import ridges
 from workbench.routing.task_head import TaskHead, fit_task_head
 
 _CHUNK = 512  # prompts a time, so that [chunk, N] similarities stay small
@@ -100,7 +100,7 @@ def fit_held_out(
     kept = ~lesson.withheld
     return HeldOut(
         lesson=lesson,
-        ridges=tuple(ridge(lesson.rows, lesson.scores, kept=kept, penalty=penalty) for penalty in penalties),
+        ridges=tuple(ridges(lesson.rows, lesson.scores, kept=kept, penalties=penalties)),
         networks=networks,
         neighbours=neighbours,
         tasks=tuple(

@@ -46,7 +46,7 @@ class TfidfLogistic:
     models: KnownModels
     feature_config: FeatureConfig
     weights: NDArray[np.float32]
-    position: NDArray[np.int64]
+    position: NDArray[np.int32]
     coefficients: NDArray[np.float32]
     intercepts: NDArray[np.float64]
     cost_weight: float = 0.0
@@ -108,7 +108,7 @@ def fit_tfidf_lr(
     )
 
 
-def _active(ngrams: csr_array, weights: NDArray[np.float32], position: NDArray[np.int64]) -> csr_array:
+def _active(ngrams: csr_array, weights: NDArray[np.float32], position: NDArray[np.int32]) -> csr_array:
     """[N, A] the words of [N, D] n-grams, weighted."""
     rows = weighted(ngrams[:, : len(weights)], weights)
     return select(rows, position, max(int(position.max(initial=-1)) + 1, 1))

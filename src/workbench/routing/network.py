@@ -48,6 +48,26 @@ class Epoch:
 Observer = Callable[[Epoch], None]
 
 
+class Dropout(nn.Module):
+    """`nn.Dropout` in 256ths, which draws eight values from 64 random bits and takes less than half as long.
+
+    Source: Srivastava et al. (2014), Dropout, JMLR 15.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self._n_dropped = round(256 * share)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The same shape, in training with a share of zeros and the others larger in proportion."""
+        if not self.training or self._n_dropped == 0:
+            return values
+        drawn = torch.empty(values.numel() // 8 + 1, dtype=torch.int64, device=values.device)
+        drawn.random_(torch.iinfo(torch.int64).min, None)
+        is_kept = drawn.view(torch.uint8)[: values.numel()].view(values.shape) >= self._n_dropped
+        return values * (is_kept * (256 / (256 - self._n_dropped)))
+
+
 class Stack(nn.Module):
     """K networks of one hidden layer side by side, so that one pass serves all of them."""
 
@@ -57,8 +77,8 @@ class Stack(nn.Module):
         self.hidden_bias = nn.Parameter(torch.zeros(n_networks, 1, config.n_hidden))
         self.output = nn.Parameter(torch.empty(n_networks, config.n_hidden, n_patterns))
         self.output_bias = nn.Parameter(torch.zeros(n_networks, 1, n_patterns))
-        self.input_dropout = nn.Dropout(config.input_dropout)
-        self.dropout = nn.Dropout(config.dropout)
+        self.input_dropout = Dropout(config.input_dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, dense: Tensor) -> Tensor:
         """[B, D] float32 -> [K, B, R] scores."""

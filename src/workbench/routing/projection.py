@@ -21,6 +21,7 @@ from workbench.routing.fields import require
 
 _N_COMPONENTS = 64
 _MIN_PROMPTS = 5
+_MOST_BUCKETS = 2**15  # what is rarer hardly moves the components, and would make them slow to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Projection:
 
     uses_embedding: bool
     weights: NDArray[np.float32]
-    position: NDArray[np.int64]
+    position: NDArray[np.int32]
     components: NDArray[np.float32]
     mean: NDArray[np.float32]
     scale: float
@@ -72,6 +73,10 @@ class Projection:
         structure = (features.structure - self.structure_mean) / self.structure_scale
         return np.hstack([self.text(features, rows=rows), structure.astype(np.float32)])
 
+    def text_of(self, dense: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[N, P] the columns of `dense` [N, P + S] that say what the prompt says."""
+        return dense[:, : len(self.mean)]
+
     def structure_of(self, dense: NDArray[np.float32]) -> NDArray[np.float32]:
         """[N, S] the columns of `dense` [N, P + S] that say what the prompt looks like."""
         return dense[:, len(self.mean) :]
@@ -94,11 +99,11 @@ def fit_projection(
     embedding = features.embedding
     uses_embedding = embedding is not None and bool(np.isfinite(embedding).any())
     if uses_embedding and embedding is not None:
-        weights, position = np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int64)
+        weights, position = np.zeros(0, dtype=np.float32), np.zeros(0, dtype=np.int32)
         components, rows = np.zeros((0, 0), dtype=np.float32), embedding
     else:
         weights = inverse_document_frequency(features.ngrams) if weights is None else weights
-        position = positions(features.ngrams, min_prompts=_MIN_PROMPTS)
+        position = positions(features.ngrams, min_prompts=_MIN_PROMPTS, most=_MOST_BUCKETS)
         active = select_weighted(features.ngrams, weights, position, int(position.max()) + 1)
         components = _components(active, seed)
         rows = active @ components

@@ -1,7 +1,9 @@
 """Ridge regression on sparse rows, for many parts of the data and many targets in one pass.
 
-Dimensions: N prompts, A active n-gram buckets, R targets, P parts.
+Dimensions: N prompts, A active n-gram buckets, R targets, P parts, L penalties.
 """
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +14,13 @@ from workbench.routing.forecast import Floats
 _N_STEPS = 20
 _TOLERANCE = 1e-3
 
+Singles = NDArray[np.float32]
 
-def ridge(
-    rows: csr_array, targets: Floats, *, kept: NDArray[np.bool_], penalty: float
-) -> NDArray[np.float32]:
-    """[P, A, R] the weights that minimise |T - X W|^2 + penalty |W|^2 over the prompts kept in each part.
+
+def ridges(
+    rows: csr_array, targets: Floats, *, kept: NDArray[np.bool_], penalties: Sequence[float]
+) -> list[NDArray[np.float32]]:
+    """L times [P, A, R]: the minimum of |T - X W|^2 + penalty |W|^2 over the prompts kept in each part.
 
     All parts are solved at once, by conjugate gradients with a diagonal preconditioner.
 
@@ -24,29 +28,53 @@ def ridge(
         rows: [N, A], of length about 1.
         targets: [N, R], without an intercept.
         kept: [N, P] whether the prompt is learned from in the part.
-        penalty: in units of prompts: how many a weight must be seen in to be believed by half.
+        penalties: [L] in units of prompts: how many a weight must be seen in to be believed by half.
     Source: Hestenes & Stiefel (1952), Methods of conjugate gradients for solving linear systems.
     """
     n_parts, n_targets = kept.shape[1], targets.shape[1]
     columns = csr_array(rows.T)
     mask = np.repeat(kept, n_targets, axis=1).astype(np.float32)
-    wanted = np.tile(targets.astype(np.float32), (1, n_parts)) * mask
-    squares = csr_array((rows.data**2, rows.indices, rows.indptr), shape=rows.shape)
-    scale = 1.0 / (np.asarray(squares.T @ kept.astype(np.float32)).repeat(n_targets, axis=1) + penalty)
-    weights = np.zeros((rows.shape[1], mask.shape[1]), dtype=np.float32)
-    residual = columns @ wanted
-    limit = _TOLERANCE**2 * np.maximum((residual**2).sum(axis=0), 1e-30)
+    wanted = columns @ (np.tile(targets.astype(np.float32), (1, n_parts)) * mask)
+    squares = csr_array((columns.data**2, columns.indices, columns.indptr), shape=columns.shape)
+    sizes = (squares @ kept.astype(np.float32)).repeat(n_targets, axis=1)
+
+    def image(weights: Singles, penalty: float) -> Singles:
+        said: Singles = rows @ weights
+        said *= mask
+        found: Singles = columns @ said
+        found += np.float32(penalty) * weights
+        return found
+
+    solved = (_solved(image, wanted, sizes, penalty) for penalty in penalties)
+    return [np.ascontiguousarray(one.reshape(-1, n_parts, n_targets).transpose(1, 0, 2)) for one in solved]
+
+
+def _solved(
+    image: Callable[[Singles, float], Singles], wanted: Singles, sizes: Singles, penalty: float
+) -> Singles:
+    """[A, P * R] the weights whose `image` is `wanted`; `sizes` + penalty is the diagonal of the image."""
+    scale = np.float32(1.0) / (sizes + np.float32(penalty))
+    weights, residual = np.zeros_like(wanted), wanted.copy()
+    limit = _TOLERANCE**2 * np.maximum(_products(wanted, wanted), 1e-30)
     direction = scale * residual
-    energy = (residual * direction).sum(axis=0)
+    energy = _products(residual, direction)
     for _ in range(_N_STEPS):
-        image = columns @ (mask * (rows @ direction)) + np.float32(penalty) * direction
-        step = energy / np.maximum((direction * image).sum(axis=0), 1e-30)
+        moved = image(direction, penalty)
+        step = energy / np.maximum(_products(direction, moved), 1e-30)
         weights += step * direction
-        residual -= step * image
-        if bool(((residual**2).sum(axis=0) <= limit).all()):
+        moved *= step
+        residual -= moved
+        if bool((_products(residual, residual) <= limit).all()):
             break
         conditioned = scale * residual
-        new_energy = (residual * conditioned).sum(axis=0)
-        direction = conditioned + new_energy / np.maximum(energy, 1e-30) * direction
+        new_energy = _products(residual, conditioned)
+        direction *= new_energy / np.maximum(energy, 1e-30)
+        direction += conditioned
         energy = new_energy
-    return np.ascontiguousarray(weights.reshape(-1, n_parts, n_targets).transpose(1, 0, 2))
+    return weights
+
+
+def _products(one: Singles, other: Singles) -> Singles:
+    """[columns] the inner product of each column with that of the other, both [A, columns]."""
+    products: Singles = np.einsum("ac,ac->c", one, other)
+    return products

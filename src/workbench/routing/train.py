@@ -26,7 +26,7 @@ from workbench.routing.lesson import Lesson
 from workbench.routing.model_space import fit_model_space
 from workbench.routing.network import NetworkConfig, Observer, fit_networks
 from workbench.routing.projection import fit_projection
-from workbench.routing.ridge import ridge
+from workbench.routing.ridge import ridges
 from workbench.routing.spend import fit_spend
 from workbench.routing.stacking import over_plain
 from workbench.routing.task_head import fit_task_head, task_codes
@@ -96,12 +96,13 @@ def fit_controller(
     rows = select_weighted(data.features.ngrams, idf, position, max(int(position.max()) + 1, 1))
     space = fit_model_space(data.quality)
     scores = space.scores(data.quality)
-    text = projection.text(sample.features)
+    dense = projection.dense(sample.features)
+    text = projection.text_of(dense)
     withheld = random_parts(sample.groups, config.n_parts, seed=seed)
     tasks = [prompt.task for prompt in sample.prompts]
     lesson = Lesson(
         rows=rows[chosen],
-        dense=projection.dense(sample.features),
+        dense=dense,
         text=unit_rows(text),
         tasks=task_codes(tasks),
         quality=sample.quality,
@@ -154,7 +155,9 @@ def fit_controller(
 
 def _final_ridges(rows: csr_array, scores: Floats, config: TrainConfig) -> Singles:
     everyone = np.ones((rows.shape[0], 1), dtype=np.bool_)
-    return np.stack([ridge(rows, scores, kept=everyone, penalty=penalty)[0] for penalty in config.penalties])
+    return np.stack(
+        [one[0] for one in ridges(rows, scores, kept=everyone, penalties=config.penalties)], axis=1
+    )
 
 
 def _between(lesson: Lesson) -> Floats:
