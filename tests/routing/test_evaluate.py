@@ -1,5 +1,7 @@
 """The leaderboard: what is fitted on what, what is scored, and what the numbers of known routers must be."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +178,25 @@ def test_two_processes_say_what_one_says(table: pd.DataFrame) -> None:
     boards = [evaluate(divided, few, n_processes=n, n_resamples=20, margin=0.0) for n in (1, 2)]
     one, two = (board.table.drop(columns=["fit_s", "decide_ms"]) for board in boards)
     pd.testing.assert_frame_equal(one, two)
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_is_told_of_it_and_ends(tmp_path: Path, table: pd.DataFrame) -> None:
+    table.to_parquet(tmp_path / "table.parquet")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import pandas as pd\n"
+        "from workbench.routing.evaluate import evaluate\n"
+        "from workbench.routing.folds import folded\n"
+        "from workbench.routing.out_of_fold import Contender\n"
+        "few = [Contender('random'), Contender('knn', options={'k': 5})]\n"
+        "evaluate(folded(pd.read_parquet('table.parquet'), 3), few, n_processes=2, n_resamples=5)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 1
+    assert 'call this under `if __name__ == "__main__":`' in ended.stderr.splitlines()[-1]
 
 
 def test_a_router_that_cannot_be_fitted_is_left_out_and_told(table: pd.DataFrame) -> None:

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,25 +72,33 @@ def tried(contender: Contender, trial: Trial) -> Told:
 
 
 def all_tried(contenders: Sequence[Contender], trial: Trial, *, n_processes: int = 1) -> Iterator[Told]:
-    """Each contender's in turn. With several processes the last begin first, since these take longest."""
+    """Each contender's in turn. With several processes the last begin first, since these take longest.
+
+    The trial goes with each contender and not with the start of a process, which would wait for ever to hand
+    it to one that could not start, as in a script without `if __name__ == "__main__"`.
+
+    Raises:
+        RoutingError: a process could not start, or was killed.
+    """
     if n_processes < 2 or len(contenders) < 2:
         yield from (tried(contender, trial) for contender in contenders)
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit the locks of torch's threads
-    with ProcessPoolExecutor(n_processes, context, _receive, (trial,)) as pool:
+    with ProcessPoolExecutor(n_processes, context, _watch_parent) as pool:
         futures = {
-            place: pool.submit(_tried_here, contenders[place]) for place in range(len(contenders))[::-1]
+            place: pool.submit(tried, contenders[place], trial) for place in range(len(contenders))[::-1]
         }
-        yield from (futures[place].result() for place in range(len(contenders)))
+        try:
+            yield from (futures[place].result() for place in range(len(contenders)))
+        except BrokenProcessPool as exc:
+            raise RoutingError(
+                "a process that tries routers was killed, or could not start: leave it more memory, call this"
+                ' under `if __name__ == "__main__":` in a script, or ask for one process'
+            ) from exc
 
 
-_received: list[Trial] = []
-"""In a worker process, the trial, which is sent once."""
-
-
-def _receive(trial: Trial) -> None:
+def _watch_parent() -> None:
     """In a worker process, before its first contender: it must not outlive the process that began it."""
-    _received[:] = [trial]
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -99,7 +108,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _tried_here(contender: Contender) -> Told:
-    return tried(contender, _received[0])
