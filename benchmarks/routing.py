@@ -1,6 +1,7 @@
 """The targets of routing on recorded benchmarks, each with what was reached and its interval.
 
-    python benchmarks/routing.py FOLDER [--embedding minilm] [--only T1,T4]
+    python benchmarks/routing.py FOLDER [--embedding minilm] [--only T1,T4]   # T1 to T9
+    python benchmarks/routing.py FOLDER --only sampled   # what learning from a sample of the prompts loses
 
 FOLDER holds `routellm_pair.parquet` (lm-sys/RouteLLM) and `zeroeval19.parquet` (WildEval/ZeroEval) as outcome
 tables with the columns `id_fold` (prompts held out at random) and `ood_fold` (whole tasks held out). Every
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -39,6 +41,7 @@ from workbench.types import Prompt
 CONTROLLER, KNN = Contender("controller"), Contender("knn")
 UNGUARDED = Contender("controller", label="unguarded", options={"config": TrainConfig(n_regions=0)})
 FITTED = Contender("no_information", label="no_information_fitted")
+LEARNED = tuple(Contender(kind) for kind in ("clusters", "tfidf_lr", "mlp", "matrix_factorisation"))
 _CHANCE = 0.5  # of the second synthetic model, whatever is asked
 
 
@@ -70,6 +73,17 @@ class Sets:
     def zeroeval(self) -> pd.DataFrame:
         """19 models on crux, gsm and math-l5, with costs and answers."""
         return pd.read_parquet(self._folder / "zeroeval19.parquet")
+
+    @cached_property
+    def mmlu_at_home(self) -> Leaderboard:
+        """The leaderboard of MMLU, prompts held out at random."""
+        divided = self.divided(self.pair("mmlu"), "id_fold")
+        return board(divided, KNN, Contender("tfidf_lr"), FITTED, UNGUARDED, CONTROLLER)
+
+    @cached_property
+    def mmlu_away(self) -> Leaderboard:
+        """The leaderboard of MMLU, whole tasks held out."""
+        return board(self.divided(self.pair("mmlu"), "ood_fold"), KNN, *LEARNED, FITTED, CONTROLLER)
 
     def divided(self, table: pd.DataFrame, folds: str) -> Folded:
         """The table with its features and folds."""
@@ -103,7 +117,7 @@ def text(value: Estimate | float | None, *, percent: bool = False) -> str:
 
 def mmlu_id(sets: Sets) -> Iterator[Line]:
     """T1 and the calibration of T7 on it."""
-    found = board(sets.divided(sets.pair("mmlu"), "id_fold"), KNN, Contender("tfidf_lr"), CONTROLLER)
+    found = sets.mmlu_at_home
     ours, knn, words = of(found, "controller"), of(found, "knn"), of(found, "tfidf_lr")
     assert ours.apgr is not None
     yield Line("T1", "MMLU pair id, APGR", ">= .70", text(ours.apgr), ours.apgr.value >= 0.70)
@@ -118,12 +132,11 @@ def mmlu_id(sets: Sets) -> Iterator[Line]:
 
 def mmlu_ood(sets: Sets) -> Iterator[Line]:
     """T2 and the calibration of T7 on it."""
-    learned = [Contender(kind) for kind in ("clusters", "tfidf_lr", "mlp", "matrix_factorisation")]
-    found = board(sets.divided(sets.pair("mmlu"), "ood_fold"), KNN, *learned, CONTROLLER)
+    found = sets.mmlu_away
     ours = of(found, "controller")
     assert ours.apgr is not None
     yield Line("T2", "MMLU pair ood, APGR", ">= .61", text(ours.apgr), ours.apgr.value >= 0.61)
-    others = [of(found, name) for name in ("knn", *(contender.kind for contender in learned))]
+    others = [of(found, name) for name in ("knn", *(contender.kind for contender in LEARNED))]
     worst = min((r for r in others if r.apgr is not None), key=lambda r: r.apgr.value if r.apgr else 1.0)
     low = worst.apgr.value if worst.apgr else 0.0
     yield Line("T2", f"worst learned router: {worst.router}", ">= .50", text(worst.apgr), low >= 0.50)
@@ -203,8 +216,12 @@ def zeroeval_id(sets: Sets) -> Iterator[Line]:
 
 def away(sets: Sets) -> Iterator[Line]:
     """T6 on each set with costs, and the calibration of T7 on zeroeval19."""
-    for name, table in (("zeroeval19", sets.zeroeval()), ("MMLU pair", sets.pair("mmlu"))):
-        found = board(sets.divided(table, "ood_fold"), FITTED, CONTROLLER)
+    zeroeval = (
+        board(sets.divided(sets.zeroeval(), folds), FITTED, UNGUARDED, CONTROLLER)
+        for folds in ("ood_fold", "id_fold")
+    )
+    boards = {"zeroeval19": zeroeval, "MMLU pair": (sets.mmlu_away, sets.mmlu_at_home)}
+    for name, (found, at_home) in boards.items():
         ours, fitted, hull = (
             of(found, router) for router in ("controller", FITTED.label or "", "no_information")
         )
@@ -216,7 +233,6 @@ def away(sets: Sets) -> Iterator[Line]:
         yield Line("T6", f"{name} ood, AIQlog over no information", ">= -.002", reached, lost >= -0.002)
         if name == "zeroeval19":
             yield calibration_ood("zeroeval19 ood", found)
-        at_home = board(sets.divided(table, "id_fold"), FITTED, CONTROLLER, UNGUARDED)
         ours, bare, fitted = (
             of(at_home, router) for router in ("controller", "unguarded", FITTED.label or "")
         )
@@ -357,7 +373,7 @@ def cpu_s(action: Callable[[], object], n_times: int) -> float:
     return (time.process_time() - started_s) / n_times
 
 
-PARTS: dict[str, Callable[[Sets], Iterator[Line]]] = {
+TARGETS: dict[str, Callable[[Sets], Iterator[Line]]] = {
     "T1": mmlu_id,
     "T2": mmlu_ood,
     "T3": gsm8k,
@@ -366,8 +382,8 @@ PARTS: dict[str, Callable[[Sets], Iterator[Line]]] = {
     "T8": small_data,
     "T9": speed,
     "scale": scale,
-    "sampled": sampled,
 }
+PARTS = {**TARGETS, "sampled": sampled}
 
 
 def main() -> None:
@@ -379,7 +395,7 @@ def main() -> None:
     parser.add_argument(
         "--embedding", default=None, help="minilm: compare prompts by a sentence embedding too"
     )
-    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
+    parser.add_argument("--only", default=",".join(TARGETS), help=f"some of {', '.join(PARTS)}")
     arguments = parser.parse_args()
     console, started_s = Console(), time.monotonic()
     sets = Sets(arguments.folder, replace(FeatureConfig(), embedding=arguments.embedding))
