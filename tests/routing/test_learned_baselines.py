@@ -120,9 +120,7 @@ def test_tfidf_lr_is_the_regression_on_answers_counted_by_their_quality(data: Tr
     binary = fit_tfidf_lr(data)
     words = data.features.ngrams[:, : data.feature_config.n_word_buckets].toarray() * binary.weights
     words /= np.linalg.norm(words, axis=1, keepdims=True)
-    kept = words[
-        :, np.argsort(np.where(binary.position < 0, 1 << 40, binary.position))[: len(binary.coefficients)]
-    ]
+    kept = words[:, np.argsort(binary.position)[-len(binary.coefficients) :]]
     reference = LogisticRegression(tol=1e-3, max_iter=300).fit(kept, data.quality[:, 2])
     expected = reference.predict_proba(kept)[:, 1]
     assert binary.forecast(data.prompts).quality[:, 2] == pytest.approx(expected, abs=0.02)
@@ -132,7 +130,7 @@ def test_k_is_chosen_where_more_neighbours_err_less() -> None:
     rng = np.random.default_rng(0)
     rows = [
         {"prompt_id": f"p{i}", "prompt": f"w{rng.integers(9)} w{rng.integers(9)}", "arm": "m", "quality": q}
-        for i, q in enumerate((rng.random(400) < 0.5).astype(float))
+        for i, q in enumerate((rng.random(1_000) < 0.5).astype(float))
     ]
     router = fit_knn(from_table(pd.DataFrame(rows)))
     assert router.k == TUNED_K[-1]  # nothing but noise, which more neighbours average away
