@@ -1,5 +1,6 @@
 """Where a router is missing or cannot decide, the first fallback answers (docs/decisions/0004)."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,19 +9,22 @@ import pytest
 
 from server.conftest import MODELS, running
 from workbench import outcomes
+from workbench.catalog import Catalog, ModelSpec
 from workbench.errors import InsufficientDataError, StorageError
 from workbench.experiment.spec import load_training_spec
 from workbench.experiment.training import train
 from workbench.routing import checkpoint
-from workbench.routing.baselines import BestSingle
+from workbench.routing.baselines import BestSingle, Fixed
 from workbench.routing.constraints import Constraints
 from workbench.routing.forecast import KnownModels
 from workbench.routing.policy import Policy
 from workbench.server.config import ServerConfig
+from workbench.server.decisions import Decisions
 from workbench.server.registered import load_here
 from workbench.server.router_shelf import RouterShelf
-from workbench.server.targets import Targets
+from workbench.server.targets import Target, Targets
 from workbench.settings import Settings
+from workbench.types import Prompt
 
 pytestmark = pytest.mark.anyio
 
@@ -101,6 +105,22 @@ async def test_a_router_that_cannot_decide_leaves_it_to_the_first_fallback(route
         answered = await server.ask(model="auto")
         assert (answered.status_code, answered.headers["x-workbench-model"]) == (200, SMALL)
         assert answered.headers["x-workbench-router"] == f"fixed({SMALL})"
+
+
+async def test_a_million_characters_that_fit_no_window_take_the_default_route_in_50_ms() -> None:
+    catalog = Catalog(
+        [ModelSpec("simulator", name, context_tokens=9_000) for name in ("sim-small", "sim-large")]
+    )
+    narrow = Policy(BestSingle(KNOWN), constraints=Constraints(catalog))
+    target = Target(narrow, MODELS, static_rule=Target(Fixed(SMALL), (SMALL,)))
+    decisions, took_s = Decisions(), []
+    for _ in range(3):
+        started_s = time.process_time()
+        decision = await decisions.made(target, Prompt("odd", "word " * 200_000))
+        took_s.append(time.process_time() - started_s)
+    assert decision.router == f"fixed({SMALL})"
+    assert min(took_s) < 0.05
+    assert (await decisions.made(target, Prompt("p", "Hi"))).router == "best_single"
 
 
 async def test_a_router_that_cannot_decide_is_a_refusal_where_there_are_no_fallbacks(
