@@ -8,7 +8,7 @@ import pytest
 LATE = {
     "workbench": ("httpx", "numpy", "pandas", "pydantic", "torch", "mlflow"),
     "workbench.client": (
-        "aiohttp", "httpx", "pydantic", "pydantic_settings", "stamina", "structlog", "opentelemetry",
+        "aiohttp", "httpx_aiohttp", "pydantic", "pydantic_settings", "stamina", "structlog", "opentelemetry",
         "numpy", "pandas", "keyring", "cryptography", "redis", "dotenv", "yaml",
     ),
     "workbench.cli": ("httpx", "numpy", "pandas", "pydantic"),

@@ -6,6 +6,7 @@ import ssl
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from faults import CANARY, FaultServer, answer, response
@@ -131,6 +132,15 @@ async def test_five_hundred_calls_at_once_are_answered() -> None:
         texts = await asyncio.gather(*(ask(provider, deadline_s=30.0) for _ in range(500)))
         await provider.aclose()
     assert len(texts) == server.n_connections == 500
+
+
+async def test_an_own_client_can_be_used() -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=answer()))
+    provider = ChatCompletions(
+        "faulty", "https://api.example.com/v1", client=httpx.AsyncClient(transport=transport)
+    )
+    assert await ask(provider) == "The answer is 4."
+    await provider.aclose()
 
 
 async def test_a_closed_provider_says_so() -> None:

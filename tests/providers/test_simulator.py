@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import httpx
 import pytest
+from httpx_aiohttp import AiohttpTransport
 
 from workbench.datasets import Task
 from workbench.errors import ConfigError
@@ -245,15 +245,14 @@ async def test_a_thousand_requests_at_concurrency_64_are_all_answered() -> None:
     statuses: Counter[int] = Counter()
     async with (
         Simulator(tasks=TASKS, latency_scale=0.05) as simulator,
-        aiohttp.ClientSession() as http,
+        httpx.AsyncClient(transport=AiohttpTransport(), timeout=60.0) as http,
     ):
         url = f"{simulator.base_url}/chat/completions"
 
         async def one(number: int) -> None:
             async with limit:
                 body = body_of(FLEET[number % 7].name, TASKS[number % 400].prompt.text)
-                async with http.post(url, json=body) as response:
-                    statuses[response.status] += 1
+                statuses[(await http.post(url, json=body)).status_code] += 1
 
         async with asyncio.TaskGroup() as group:
             for number in range(1000):

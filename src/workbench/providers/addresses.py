@@ -3,6 +3,8 @@
 import ipaddress
 from urllib.parse import urlsplit
 
+import httpx
+
 from workbench.errors import ConfigError
 from workbench.settings import Secret
 
@@ -63,8 +65,8 @@ def _problem_of(base_url: str) -> str | None:
     try:
         parts = urlsplit(base_url)
         port = parts.port
-        (parts.hostname or "").encode("idna")
-    except ValueError:
+        httpx.URL(base_url)
+    except (ValueError, httpx.InvalidURL):
         return "is not a URL with a port from 1 to 65535"
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         return "is not http:// or https:// with a host and a port from 1 to 65535"

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlencode
 
+import httpx
+
 from workbench.errors import ConfigError, DataError
 from workbench.providers.chat_answer import ChatAnswer
 from workbench.providers.conversation import image_url, verbatim_of
@@ -127,9 +129,10 @@ class ChatCompletions(HttpProvider):
         key: Secret | None = None,
         renamed: Mapping[str, str | None] | None = None,
         timeouts: Timeouts = TIMEOUTS,
+        client: httpx.AsyncClient | None = None,
     ) -> None:
         wire = ChatCompletionsWire(renamed=dict(renamed or {}))
-        super().__init__(name, base_url, wire=wire, key=key, timeouts=timeouts)
+        super().__init__(name, base_url, wire=wire, key=key, timeouts=timeouts, client=client)
 
 
 def _message(message: Message, prompt: Prompt) -> dict[str, object]:

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import httpx
 
 from workbench.errors import ConfigError
 from workbench.providers.reply import Reply
 
 if TYPE_CHECKING:
     from workbench.providers.http import Http
-    from workbench.providers.pool import Response
 
 idempotency_key: ContextVar[str | None] = ContextVar("idempotency_key", default=None)
 """The name of the logical call that is under way, the same for all its attempts; None: it has none.
@@ -24,32 +24,24 @@ head_observer: ContextVar[Callable[[Mapping[str, str]], object] | None] = Contex
 )
 """Is given the headers of every response to the call that is under way, such as the limits they tell."""
 
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """What is sent, but for the key. `body` None: there is none."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: bytes | None = None
+_NO_REQUEST, _NO_HEADERS = httpx.Request("POST", "https://nowhere.invalid"), httpx.Headers()
 
 
 class Exchange:
     """A request, from when it is sent until its reply is let go.
 
-    A thousand streams are a thousand of these: the request is let go once it was sent, and this is no
-    generator, which would hold its frame.
+    A thousand streams are a thousand of these: what httpx remembers of a request and of the head of its
+    response is let go once it was looked at, and this is no generator, which would hold its frame.
     """
 
     __slots__ = ("_deadline", "_http", "_may_resend", "_model", "_request", "_response")
 
     def __init__(
-        self, http: "Http", request: Sending, *, model: str, deadline: float, may_resend: bool
+        self, http: "Http", request: httpx.Request, *, model: str, deadline: float, may_resend: bool
     ) -> None:
         self._http = http
-        self._request: Sending | None = request
-        self._response: Response | None = None
+        self._request: httpx.Request | None = request
+        self._response: httpx.Response | None = None
         self._model = model
         self._deadline = deadline
         self._may_resend = may_resend
@@ -60,15 +52,16 @@ class Exchange:
         if request is None:
             raise ConfigError("an exchange is made once")
         self._response = response = await send(request, model=self._model, deadline=self._deadline)
+        headers = dict(response.headers.items())  # looked up a score of times, which httpx does slowly
+        response.request, response.headers = _NO_REQUEST, _NO_HEADERS
         if (observe := head_observer.get()) is not None:
             try:
-                observe(response.headers)
+                observe(headers)
             except BaseException:
-                response.close()
+                await response.aclose()
                 raise
-        return Reply(http, response, model=self._model, deadline=self._deadline)
+        return Reply(http, response, headers=headers, model=self._model, deadline=self._deadline)
 
     async def __aexit__(self, *exc: object) -> None:
         if self._response is not None:
-            self._response.release()
-            await self._response.wait_for_close()
+            await self._response.aclose()

@@ -1,17 +1,17 @@
-"""One provider's HTTP: pooled connections, limits of time and size, and errors that are ours.
+"""One provider's HTTP: pooled connections, limits of time and size, and errors that are ours. Owns httpx.
 
-What goes out: requests to one base URL. The key is put on a request as it is sent; redirects are not
-followed and cookies not kept, so nothing that a server says can carry the key to another place. What
-comes back is bounded in time and in bytes, after decompression.
+What goes out: requests to one base URL. The key is put on a request as it is sent and taken off
+again; redirects are not followed and cookies not kept, so nothing that a server says can carry the key
+to another place. What comes back is bounded in time and in bytes, after decompression.
 """
 
 import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from workbench import __version__
+import httpx
+
 from workbench.errors import (
     BadResponseError,
     ConfigError,
@@ -21,15 +21,12 @@ from workbench.errors import (
     TLSError,
 )
 from workbench.providers.addresses import check_sendable, check_sendable_key, checked_base_url
-from workbench.providers.exchange import Exchange, Sending, idempotency_key
-from workbench.providers.key_header import BEARER, KeyHeader
-from workbench.providers.pool import Pool, breakage, library_errors, was_opened
+from workbench.providers.exchange import Exchange, idempotency_key
+from workbench.providers.key_header import BEARER, KeyAuth, KeyHeader
+from workbench.providers.pool import breakage, library_errors, parsed, pooled_client, was_reused
 from workbench.providers.reply import LibraryError, Reply
 from workbench.redaction import MASK, SHORTEST_KEY
 from workbench.settings import Secret
-
-if TYPE_CHECKING:
-    from workbench.providers.pool import Response
 
 MAX_BODY_BYTES = 16 * 2**20
 """Cap on a decoded body, and on one event of a stream."""
@@ -55,6 +52,7 @@ class Http:
         base_url: `http` or `https`; plain `http` carries a key to loopback only.
         key: sent in `key_header`; None: none is sent.
         headers: sent with every request; not the place for a key.
+        client: an httpx client to use instead of our own; it is closed with this object.
 
     Raises:
         ConfigError: the base URL, a header or the key cannot be sent, or not safely.
@@ -69,6 +67,7 @@ class Http:
         key_header: KeyHeader = BEARER,
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts = TIMEOUTS,
+        client: httpx.AsyncClient | None = None,
     ) -> None:
         check_sendable(provider, what="a provider's name")
         self.provider = provider
@@ -76,19 +75,16 @@ class Http:
         self.timeouts = timeouts
         self.max_body_bytes = MAX_BODY_BYTES
         self.key = key
-        self._key_header = key_header
+        self._auth = KeyAuth(key, key_header) if key is not None else httpx.Auth()
         if key is not None:
             check_sendable_key(key, what=f"the key of {provider}")
         for name, value in (headers or {}).items():
             check_sendable(name, what=f"a header name of {provider}")
             check_sendable(value, what=f"the header {name} of {provider}")
-        self._headers = {
-            "user-agent": f"workbench/{__version__}",
-            **(headers or {}),
-            "content-type": "application/json",
-            "accept-encoding": "gzip",
-        }
-        self._pool = Pool(self.base_url, connect_s=timeouts.connect_s)
+        self._headers = {**(headers or {}), "content-type": "application/json", "accept-encoding": "gzip"}
+        self._client = (
+            client if client is not None else pooled_client(self.base_url, connect_s=timeouts.connect_s)
+        )
 
     def __repr__(self) -> str:
         return f"Http({self.provider!r}, {self.base_url!r})"
@@ -115,7 +111,7 @@ class Http:
         if (call := idempotency_key.get()) is not None:
             check_sendable(call, what=f"the idempotency key of a call to {self.provider}")
             headers["idempotency-key"] = call
-        request = Sending("POST", self._url(path), headers, body)
+        request = self._client.build_request("POST", self._url(path), content=body, headers=headers)
         return self._exchange(request, model=model, deadline=deadline)
 
     def post_once(
@@ -123,7 +119,7 @@ class Http:
     ) -> AbstractAsyncContextManager[Reply]:
         """As `post`, for what must not be done twice: it is not sent again where a kept connection broke."""
         headers = {**self._headers, "accept": "application/json"}
-        request = Sending("POST", self._url(path), headers, body)
+        request = self._client.build_request("POST", self._url(path), content=body, headers=headers)
         return self._exchange(request, model=model, deadline=deadline, may_resend=False)
 
     def get(self, path: str, *, model: str, deadline: float) -> AbstractAsyncContextManager[Reply]:
@@ -133,17 +129,17 @@ class Http:
             model: what an error is said to be about, where it is no model.
         """
         headers = {name: value for name, value in self._headers.items() if name != "content-type"}
-        request = Sending("GET", self._url(path), headers | {"accept": "*/*"})
+        request = self._client.build_request("GET", self._url(path), headers=headers)
         return self._exchange(request, model=model, deadline=deadline)
 
     def _exchange(
-        self, request: Sending, *, model: str, deadline: float, may_resend: bool = True
+        self, request: httpx.Request, *, model: str, deadline: float, may_resend: bool = True
     ) -> Exchange:
         return Exchange(self, request, model=model, deadline=deadline, may_resend=may_resend)
 
     async def aclose(self) -> None:
         """Close every connection; a call after this is a `ConfigError`."""
-        await self._pool.aclose()
+        await self._client.aclose()
 
     def redacted(self, text: str) -> str:
         """`text` with the key, wherever a server echoed it, masked."""
@@ -184,68 +180,66 @@ class Http:
         return ProviderTimeoutError(self.provider, model, "the deadline passed before the answer was whole")
 
     def translated(self, exc: BaseException, model: str) -> ProviderError:
-        """What one of `library_errors` means."""
+        """What an exception of the HTTP libraries means.
+
+        httpx's own names are not relied on: the transport below it calls a lost connection a
+        `ConnectTimeout`. The exception that it replaced says what happened.
+        """
+        root = exc.__cause__ or exc
         error: ProviderError
-        match breakage(exc):
+        match breakage(root):
             case "insecure":
-                error = self.failure(TLSError, model, f"no secure connection: {_said(exc)}")
+                error = self.failure(TLSError, model, f"no secure connection: {_said(root)}")
                 error.was_sent = False
             case "late":
                 error = self.timed_out(model, "connect")
             case "unreachable":
-                error = self.failure(ConnectError, model, f"no connection: {_said(exc)}")
+                error = self.failure(ConnectError, model, f"no connection: {_said(root)}")
                 error.was_sent = False
             case "not_http":
-                error = self.failure(BadResponseError, model, f"the answer is not HTTP: {_said(exc)}")
+                error = self.failure(BadResponseError, model, f"the answer is not HTTP: {_said(root)}")
             case "lost":
-                error = self.failure(ConnectError, model, f"the connection broke: {_said(exc)}")
+                error = self.failure(ConnectError, model, f"the connection broke: {_said(root)}")
             case "unreadable":
-                error = self.failure(BadResponseError, model, f"the answer cannot be read: {_said(exc)}")
-        error.__cause__ = LibraryError(self.redacted(f"{type(exc).__name__}: {_said(exc)}"))
+                error = self.failure(BadResponseError, model, f"the answer cannot be read: {_said(root)}")
+        error.__cause__ = LibraryError(self.redacted(f"{type(root).__name__}: {_said(root)}"))
         return error
 
-    def _url(self, path: str) -> str:
-        return f"{self.base_url}/{path}"
+    def _url(self, path: str) -> httpx.URL:
+        return parsed(f"{self.base_url}/{path}")
 
-    async def sent(self, request: Sending, *, model: str, deadline: float) -> "Response":
+    async def sent(self, request: httpx.Request, *, model: str, deadline: float) -> httpx.Response:
         """Send, and once more where a kept connection had been closed by the server meanwhile.
 
         The server closes idle connections when it likes; a request that meets the closing was not read.
         """
         for may_resend in (True, False):
-            token = was_opened.set(False)
+            token = was_reused.set(False)
             try:
                 return await self.sent_once(request, model=model, deadline=deadline)
             except ConnectError as exc:
-                if not (may_resend and exc.was_sent and not was_opened.get()):
+                if not (may_resend and exc.was_sent and was_reused.get()):
                     raise
             finally:
-                was_opened.reset(token)
+                was_reused.reset(token)
         raise AssertionError("unreachable")
 
-    async def sent_once(self, request: Sending, *, model: str, deadline: float) -> "Response":
+    async def sent_once(self, request: httpx.Request, *, model: str, deadline: float) -> httpx.Response:
         """Send, and give the response as soon as its head is there; errors as `post`."""
-        if self._pool.is_closed:
+        if self._client.is_closed:
             raise ConfigError(f"the connections of {self.provider} are closed; open a new client")
         loop = asyncio.get_running_loop()
         limit = deadline
         if self.timeouts.first_byte_s is not None:
             limit = min(limit, loop.time() + self.timeouts.first_byte_s)
-        timeout = asyncio.timeout_at(limit)
+        failure: ProviderError
         try:
-            async with timeout:
-                return await self._pool.send(
-                    request.method,
-                    request.url,
-                    headers={**request.headers, **self._key_header.of(self.key)},
-                    body=request.body,
-                )
+            async with asyncio.timeout_at(limit):
+                return await self._client.send(request, auth=self._auth, stream=True, follow_redirects=False)
+        except TimeoutError:
+            failure = self.timed_out(model, "total" if loop.time() >= deadline else "first_byte")
         except library_errors() as exc:
-            if timeout.expired():
-                failure: ProviderError
-                failure = self.timed_out(model, "total" if loop.time() >= deadline else "first_byte")
-            else:
-                failure = self.translated(exc, model)
+            failure = self.translated(exc, model)
         raise failure
 
 

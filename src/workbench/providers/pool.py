@@ -1,108 +1,59 @@
-"""Connections below `http`, and what the exceptions of their library mean. Owns aiohttp.
+"""The pool of connections below `http`, and what its exceptions mean: httpx's interface, aiohttp's sockets.
 
-aiohttp, which takes as long to import as the whole client, is imported with the first pool.
+aiohttp, which takes nearly as long to import as httpx, is imported with the first pool.
 
 Proxies are those of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`), never for loopback.
 Certificates are certifi's, or those of `SSL_CERT_FILE`; there is no switch to go without.
 """
 
-import os
 import ssl
 import urllib.request
 import zlib
-from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
+
+import httpx
 
 from workbench.providers.addresses import is_loopback
 
 if TYPE_CHECKING:
     import aiohttp
 
-    Response = aiohttp.ClientResponse
-    """A response whose head has come."""
-
 Breakage = Literal["insecure", "late", "unreachable", "not_http", "lost", "unreadable"]
 """No secure connection, none in time, none at all; no HTTP, a connection that broke, or a damaged answer."""
 
-was_opened: ContextVar[bool] = ContextVar("was_opened", default=False)
-"""Whether a connection was opened for the request under way; otherwise it goes over one that was kept."""
+was_reused: ContextVar[bool] = ContextVar("was_reused", default=False)
+"""Whether the request under way went over a connection that was kept from an earlier one."""
 
 
-class Pool:
-    """Connections to one base URL, kept for the next request.
+def pooled_client(base_url: str, *, connect_s: float) -> httpx.AsyncClient:
+    """An httpx client that has aiohttp below it: httpx's own pool costs more with every call under way."""
+    from httpx_aiohttp import AiohttpTransport
 
-    Redirects are not followed, cookies not kept and bodies not decoded. There is no limit on connections:
-    how many calls run at once is the client's business.
-    """
-
-    def __init__(self, base_url: str, *, connect_s: float) -> None:
-        import aiohttp
-
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_s, sock_connect=connect_s)
-        self._is_secure = urlsplit(base_url).scheme == "https"
-        self._proxy = _proxy(base_url)
-        self._session: aiohttp.ClientSession | None = None
-        self.is_closed = False
-
-    async def send(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None
-    ) -> "Response":
-        """The response as soon as its head is there; raises `library_errors`."""
-        session = self._session or self._opened()
-        return await session.request(
-            method, url, headers=headers, data=body, allow_redirects=False, proxy=self._proxy
-        )
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        self.is_closed = True
-        if self._session is not None:
-            await self._session.close()
-
-    def _opened(self) -> "aiohttp.ClientSession":
-        """The session, which must be made where there is an event loop."""
-        import aiohttp
-
-        self._session = aiohttp.ClientSession(
-            connector=_connector()(limit=0, ssl=_certificates() if self._is_secure else True),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=self._timeout,
-            auto_decompress=False,
-        )
-        return self._session
+    transport = AiohttpTransport(
+        verify=_certificates(), proxy=_proxy(base_url), client=lambda: _session(_certificates())
+    )
+    timeout = httpx.Timeout(None, connect=connect_s, pool=connect_s)
+    return _CookielessClient(transport=transport, timeout=timeout, trust_env=False)
 
 
-@lru_cache(maxsize=1)
-def _connector() -> "type[aiohttp.TCPConnector]":
-    from aiohttp import ClientRequest, ClientTimeout, TCPConnector
-    from aiohttp.client_proto import ResponseHandler
-    from aiohttp.tracing import Trace
-
-    class Connector(TCPConnector):
-        """Notes that it opens a connection; aiohttp's tracing would tell as well, at each request."""
-
-        async def _create_connection(
-            self,
-            req: ClientRequest,
-            traces: list[Trace],
-            timeout: ClientTimeout,  # noqa: ASYNC109 - it is aiohttp's
-        ) -> ResponseHandler:
-            was_opened.set(True)
-            return await super()._create_connection(req, traces, timeout)
-
-    return Connector
+@lru_cache(maxsize=256)
+def parsed(url: str) -> httpx.URL:
+    """A provider is asked at a few addresses, and parsing one takes as long as sending to it."""
+    return httpx.URL(url)
 
 
 @lru_cache(maxsize=1)
 def library_errors() -> tuple[type[Exception], ...]:
-    """All that aiohttp raises for an exchange that failed."""
+    """All that httpx, and the transport below it, raise for an exchange that failed."""
     import aiohttp
     from aiohttp.http_exceptions import HttpProcessingError
 
-    return (aiohttp.ClientError, HttpProcessingError, OSError, EOFError, ValueError, zlib.error)
+    of_httpx = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL)
+    of_aiohttp = (aiohttp.ClientError, HttpProcessingError)
+    return (*of_httpx, *of_aiohttp, OSError, EOFError, ValueError, zlib.error)
 
 
 def breakage(exc: BaseException) -> Breakage:
@@ -113,30 +64,59 @@ def breakage(exc: BaseException) -> Breakage:
     match exc:
         case aiohttp.ClientSSLError() | ssl.SSLError() | aiohttp.ClientConnectorCertificateError():
             return "insecure"
-        case aiohttp.ServerTimeoutError():
+        case aiohttp.ServerTimeoutError() | httpx.TimeoutException():
             return "late"
-        case aiohttp.ClientConnectorError():
+        case aiohttp.ClientConnectorError() | httpx.ConnectError():
             return "unreachable"
-        case aiohttp.ClientResponseError() | HttpProcessingError():
+        case aiohttp.ClientResponseError() | HttpProcessingError() | httpx.DecodingError():
             return "not_http"
-        case aiohttp.ClientError() | OSError() | EOFError():
+        case aiohttp.ClientError() | httpx.HTTPError() | OSError() | EOFError():
             return "lost"
     return "unreadable"
 
 
+class _NoCookies(httpx.Cookies):
+    """None are kept, and no time is spent on looking for them: httpx copies every request to do that."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        pass
+
+
+_NO_COOKIES = _NoCookies()
+
+
+class _CookielessClient(httpx.AsyncClient):
+    @property  # type: ignore[misc]  # httpx has a setter as well, which nobody calls
+    def cookies(self) -> httpx.Cookies:
+        return _NO_COOKIES
+
+
+def _session(certificates: ssl.SSLContext) -> "aiohttp.ClientSession":
+    """Without a limit on connections: how many calls run at once is the client's business."""
+    import aiohttp
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_note_reuse)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=certificates),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[trace],
+    )
+
+
+async def _note_reuse(_session: object, _context: object, _parameters: object) -> None:
+    was_reused.set(True)
+
+
 @lru_cache(maxsize=1)
 def _certificates() -> ssl.SSLContext:
-    import certifi  # here, as loopback needs none
-
-    named, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    if folder and not named:
-        return ssl.create_default_context(capath=folder)
-    return ssl.create_default_context(cafile=named or certifi.where())
+    return httpx.create_ssl_context()
 
 
-def _proxy(base_url: str) -> str | None:
+def _proxy(base_url: str) -> httpx.Proxy | None:
     parts = urlsplit(base_url)
     host = parts.hostname or ""
     if is_loopback(host) or urllib.request.proxy_bypass(host):
         return None
-    return urllib.request.getproxies().get(parts.scheme)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    return httpx.Proxy(proxy) if proxy else None

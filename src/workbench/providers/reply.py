@@ -2,14 +2,16 @@
 
 import asyncio
 import zlib
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
-from workbench.errors import BadResponseError, ProviderError, TooLargeError
+import httpx
+
+from workbench.errors import BadResponseError, ConfigError, ProviderError, TooLargeError
 from workbench.providers.pool import library_errors
 
 if TYPE_CHECKING:
     from workbench.providers.http import Http
-    from workbench.providers.pool import Response
 
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "apim-request-id")
 """OpenAI's and most others', Anthropic's, Azure's."""
@@ -38,10 +40,10 @@ class Reply:
 
     __slots__ = (
         "_compressed",
-        "_content",
         "_deadline",
         "_decoder",
-        "_is_begun",
+        "_raw",
+        "_stream",
         "headers",
         "http",
         "model",
@@ -49,16 +51,23 @@ class Reply:
         "status",
     )
 
-    def __init__(self, http: "Http", response: "Response", *, model: str, deadline: float) -> None:
-        headers = response.headers
-        self.status = response.status
+    def __init__(
+        self,
+        http: "Http",
+        response: httpx.Response,
+        *,
+        headers: Mapping[str, str],
+        model: str,
+        deadline: float,
+    ) -> None:
+        self.status = response.status_code
         self.headers = {name: headers[name] for name in _LOOKED_AT if name in headers}
         told = (headers.get(name, "") for name in _REQUEST_ID_HEADERS)
-        self.request_id = http.redacted(_text(next(filter(None, told), "")))[:200] or None
+        self.request_id = http.redacted(next(filter(None, told), ""))[:200] or None
         self.http = http
         self.model = model
-        self._content = response.content
-        self._is_begun = False
+        self._stream = response.stream
+        self._raw: AsyncIterator[bytes] | None = None
         self._decoder: zlib._Decompress | None = None
         self._compressed = b""
         self._deadline = deadline
@@ -90,12 +99,12 @@ class Reply:
 
     async def piece(self) -> bytes | None:
         """What comes next of the body, decoded, at most 1 MiB of it if it is compressed; None: it is over."""
-        if not self._is_begun:
-            self._is_begun, self._decoder = True, self._decoder_of_body()
+        if self._raw is None:
+            self._raw, self._decoder = self._raw_body(), self._decoder_of_body()
         if self._decoder is None:
-            return await self._next()
+            return await self._next(self._raw)
         while not self._compressed:
-            chunk = await self._next()
+            chunk = await self._next(self._raw)
             if chunk is None:
                 if not self._decoder.eof:
                     raise self.failure(BadResponseError, "the compressed body broke off")
@@ -110,6 +119,11 @@ class Reply:
     def failure(self, kind: type[ProviderError], reason: str) -> ProviderError:
         """An error of `kind` about this response."""
         return self.http.failure(kind, self.model, reason, status=self.status, request_id=self.request_id)
+
+    def _raw_body(self) -> AsyncIterator[bytes]:
+        if not isinstance(self._stream, httpx.AsyncByteStream):
+            raise ConfigError(f"the httpx client given for {self.http.provider} is not an async one")
+        return aiter(self._stream)
 
     def _decoder_of_body(self) -> "zlib._Decompress | None":
         coding = self.headers.get("content-encoding", "identity").strip().lower()
@@ -131,29 +145,19 @@ class Reply:
             return piece
         raise failure
 
-    async def _next(self) -> bytes | None:
-        content = self._content
-        if content.at_eof():
-            return None
+    async def _next(self, raw: AsyncIterator[bytes]) -> bytes | None:
         loop = asyncio.get_running_loop()
+        failure: ProviderError
         limit = self._deadline
         if (between_s := self.http.timeouts.between_bytes_s) is not None:
             limit = min(limit, loop.time() + between_s)
-        timeout = asyncio.timeout_at(limit)
         try:
-            async with timeout:
-                return await content.readany() or None
+            async with asyncio.timeout_at(limit):
+                return await anext(raw, None)
+        except TimeoutError:
+            is_over = loop.time() >= self._deadline
+            failure = self.http.timed_out(self.model, "total" if is_over else "between_bytes")
         except library_errors() as exc:
-            if timeout.expired():
-                is_over = loop.time() >= self._deadline
-                failure: ProviderError
-                failure = self.http.timed_out(self.model, "total" if is_over else "between_bytes")
-            else:
-                failure = self.http.translated(exc, self.model)
+            failure = self.http.translated(exc, self.model)
         failure.status, failure.request_id = self.status, self.request_id
         raise failure
-
-
-def _text(written: str) -> str:
-    """What a header says, as text that can be encoded: aiohttp keeps bytes that are no UTF-8 as halves."""
-    return written.encode(errors="replace").decode()

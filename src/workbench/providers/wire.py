@@ -12,6 +12,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Literal, Protocol
 
+import httpx
+
 from workbench.errors import (
     BadResponseError,
     ConnectError,
@@ -119,6 +121,7 @@ class HttpProvider:
         wire: Wire,
         key: Secret | None = None,
         timeouts: Timeouts = TIMEOUTS,
+        client: httpx.AsyncClient | None = None,
     ) -> None:
         self._name = name
         self._wire = wire
@@ -129,6 +132,7 @@ class HttpProvider:
             key_header=wire.key_header,
             headers=wire.headers,
             timeouts=timeouts,
+            client=client,
         )
 
     @property
