@@ -70,12 +70,7 @@ OWNERS = {
     },
     "jinja2": {"report"},
     "aiohttp": {"providers.pool", "providers.simulator"},
-<<<<<<< HEAD
-    "certifi": {"providers.pool"},
-    "httpx": {"datasets.fetch", "server.alias"},
-=======
     "httpx_aiohttp": {"providers.pool"},
->>>>>>> parent of cc25252 (Ask providers over aiohttp directly, without httpx above it)
     "stamina": {"client.retry"},
     "structlog": {"client.event_log"},
     "opentelemetry": {"client.spans", "client.events"},

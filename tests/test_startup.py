@@ -13,7 +13,7 @@ LATE = {
     ),
     "workbench.cli": ("httpx", "numpy", "pandas", "pydantic"),
     "workbench.serve_session": (
-        "httpx", "pandas", "pyarrow", "sklearn", "torch", "mlflow", "matplotlib", "alembic",
+        "pandas", "pyarrow", "sklearn", "torch", "mlflow", "matplotlib", "alembic",
         "scipy.stats", "scipy.optimize", "scipy.linalg",
     ),
 }  # fmt: skip
