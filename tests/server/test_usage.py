@@ -5,7 +5,9 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -15,12 +17,14 @@ from alembic.runtime.migration import MigrationContext
 
 import postgresql_server
 from postgresql_server import PostgresServer
-from server.conftest import Running, running
+from server.conftest import MODELS, Running, running
 from workbench import outcomes
 from workbench.errors import StorageError
+from workbench.server import database
 from workbench.server.config import ServerConfig
 from workbench.server.database import REVISION, metadata, open_database
-from workbench.server.usage import export, forget, totals
+from workbench.server.outcome_log import SHADOW, OutcomeLog
+from workbench.server.usage import By, export, forget, totals
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +94,73 @@ async def test_prompts_are_kept_only_where_the_server_is_told_to(
     assert not any(canary.encode() in content for content in files)
 
 
+DAY_S = 86_400.0
+NOON = 20_000 * DAY_S + DAY_S / 2
+"""Of a day some years ago."""
+
+
+def kept(engine: sa.Engine, number: int, *, at: float, **changed: object) -> None:
+    """One more outcome, of half a dollar."""
+    row = {
+        "request_id": f"r{number}", "at": at, "key_id": "k", "tenant": "t", "arm": "auto", "router": "r",
+        "asked_model": "m", "model": "m", "provider": "p", "cost_usd": 0.5, "input_tokens": 2**30,
+        "output_tokens": 3, "error": None, "experiment": None,
+    }  # fmt: skip
+    with engine.begin() as connection:
+        connection.execute(sa.insert(database.outcomes).values(row | changed))
+
+
+def assert_that_what_was_spent_survives(engine: sa.Engine, folder: Path) -> None:
+    for number in range(14):
+        kept(engine, number, at=NOON + number * 3600.0)  # the last ones on the day after
+    kept(engine, 20, at=NOON, arm=SHADOW, experiment="e", key_id="other")
+    kept(engine, 21, at=NOON, error="ProviderError", cost_usd=None, input_tokens=None, output_tokens=None)
+    by: tuple[By, ...] = get_args(By)
+    before = {one: set(totals(engine, by=one)) for one in by}
+    log = OutcomeLog(engine, folder, with_content=False)
+    for hour in (0.5, 1.5, 30.0):  # the sums of a day grow
+        forget(engine, before=NOON + hour * 3600.0)
+        assert {one: set(totals(engine, by=one)) for one in by} == before
+        assert (log.spent_usd("k"), log.spent_on_usd("e", SHADOW), log.spent_in_all_usd()) == (7.0, 0.5, 7.5)
+    with engine.connect() as connection:
+        tables = (database.outcomes, database.past_usage)
+        counted = (sa.select(sa.func.count()).select_from(one) for one in tables)
+        assert [connection.execute(one).scalar() for one in counted] == [0, 3]
+    assert [one.group for one in totals(engine, by="day", since=NOON)] == ["20001"]  # whole days
+
+
+def test_what_was_spent_is_known_when_the_outcomes_are_deleted(tmp_path: Path) -> None:
+    assert_that_what_was_spent_survives(open_database(None, tmp_path), tmp_path)
+
+
+async def test_a_budget_is_not_given_back_by_retention(config: ServerConfig) -> None:
+    async with running(config) as server:
+        limits = {"name": "poor", "budget_usd": 0.01}
+        made = (await server.http.post("/admin/keys", json=limits, headers=server.admin)).json()
+    engine = open_database(None, config.folder)
+    kept(engine, 0, at=NOON, key_id=made["key_id"])
+    engine.dispose()
+    brief = config.model_copy(update={"retention_days": 1.0})
+    async with running(brief) as server:
+        await asyncio.sleep(0.2)
+        assert n_kept(config) == 0
+    async with running(brief) as server:
+        poor = {"authorization": f"Bearer {made['token']}"}
+        body = {"model": MODELS[1], "messages": [{"role": "user", "content": "2 + 2?"}]}
+        refused = await server.http.post("/v1/chat/completions", json=body, headers=poor)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (402, "budget_exceeded")
+        [used] = (await server.http.get("/admin/usage", headers=server.admin)).json()
+        assert (used["group"], used["cost_usd"]) == (made["key_id"], 0.5)
+
+
+def n_kept(config: ServerConfig) -> int:
+    engine = open_database(None, config.folder)
+    with engine.connect() as connection:
+        n = connection.execute(sa.select(sa.func.count()).select_from(database.outcomes)).scalar_one()
+    engine.dispose()
+    return int(n)
+
+
 @pytest.fixture(scope="module")
 def started() -> Iterator[PostgresServer]:
     with postgresql_server.serving() as server:
@@ -117,6 +188,21 @@ async def test_postgresql_keeps_what_was_served(postgresql: PostgresServer, conf
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     assert [total.n_requests for total in totals(engine, by="day")] == [1]
+    engine.dispose()
+
+
+def test_postgresql_knows_what_was_spent_when_the_outcomes_are_deleted(
+    postgresql: PostgresServer, tmp_path: Path
+) -> None:
+    engine = open_database(postgresql.url, tmp_path)
+    assert_that_what_was_spent_survives(engine, tmp_path)
+    for number in range(100):
+        kept(engine, 100 + number, at=NOON, key_id="busy")
+    with ThreadPoolExecutor(4) as workers:  # those of four workers, at once
+        gone = list(workers.map(lambda _: forget(engine, before=NOON + 1.0), range(4)))
+    assert sum(gone) == 100
+    [busy] = [one for one in totals(engine, by="key_id") if one.group == "busy"]
+    assert (busy.n_requests, busy.cost_usd) == (100, 50.0)
     engine.dispose()
 
 

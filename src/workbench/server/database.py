@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from workbench.errors import ConfigError, StorageError
@@ -79,6 +80,24 @@ outcomes = sa.Table(
 """A row for each served request. `cluster` is a digest of the caller's user or conversation, which are not
 independent; `prompt` and `response` are there only where the server is told to keep them."""
 
+past_usage = sa.Table(
+    "past_usage",
+    metadata,
+    sa.Column("day", sa.Integer, primary_key=True),
+    sa.Column("key_id", sa.String(12), primary_key=True),
+    sa.Column("tenant", sa.String(100), primary_key=True),
+    sa.Column("model", sa.String(300), primary_key=True),
+    sa.Column("arm", sa.String(300), primary_key=True),
+    sa.Column("experiment", sa.String(100), primary_key=True),
+    sa.Column("n_requests", sa.BigInteger, nullable=False),
+    sa.Column("n_errors", sa.BigInteger, nullable=False),
+    sa.Column("cost_usd", sa.Float, nullable=False),
+    sa.Column("input_tokens", sa.BigInteger, nullable=False),
+    sa.Column("output_tokens", sa.BigInteger, nullable=False),
+)
+"""Sums of the outcomes that are deleted, so that what was spent stays spent. `day` is counted from 1970, in
+UTC; `experiment` "": of none."""
+
 experiments = sa.Table(
     "experiments",
     metadata,
@@ -93,7 +112,7 @@ experiments = sa.Table(
 """`versions` are those that the targets of the arms stood for when it began."""
 
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest of the migrations: a database that has had it needs no other."""
 
 
@@ -121,6 +140,11 @@ def open_database(url: str | None, folder: Path) -> sa.Engine:
     except SQLAlchemyError as exc:
         raise StorageError(f"the server's database does not answer ({type(exc).__name__})") from exc
     return engine
+
+
+def inserting(engine: sa.Engine, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
+    """An insertion into `table` that can say what to do about a row that is there already."""
+    return postgresql.insert(table) if engine.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def _make_private(path: str | None) -> None:

@@ -13,14 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from workbench.errors import StorageError
-from workbench.server.database import outcomes, problem_of
+from workbench.server.database import inserting, outcomes, problem_of
 from workbench.server.exchange import Routed, Served
 from workbench.server.outcome_journal import OutcomeJournal, Row
-from workbench.server.usage import By, Total, score, totals
+from workbench.server.usage import EVER_SERVED, By, Total, score, totals
 from workbench.server.virtual_keys import VirtualKey
 
 _LONGEST_NAME = 300
@@ -131,14 +130,16 @@ class OutcomeLog:
 
     def spent_usd(self, key_id: str) -> float:
         """What a key has been charged for so far, rows not written yet included; shadows are the server's."""
-        written = self._sum(outcomes.c.key_id == key_id, outcomes.c.arm != SHADOW)
+        table = EVER_SERVED.c
+        written = self._sum(table.key_id == key_id, table.arm != SHADOW)
         return written + sum(
             usd for (of_key, _, arm), usd in self._waiting_usd() if of_key == key_id and arm != SHADOW
         )
 
     def spent_on_usd(self, experiment: str, arm: str) -> float:
         """What an arm of an experiment has cost so far."""
-        written = self._sum(outcomes.c.experiment == experiment, outcomes.c.arm == arm)
+        table = EVER_SERVED.c
+        written = self._sum(table.experiment == experiment, table.arm == arm)
         return written + sum(usd for purse, usd in self._waiting_usd() if purse[1:] == (experiment, arm))
 
     def spent_in_all_usd(self) -> float:
@@ -150,7 +151,7 @@ class OutcomeLog:
         return [*in_memory, *tuple(self._spilled_usd.items())]
 
     def _sum(self, *conditions: sa.ColumnElement[bool]) -> float:
-        total = sa.select(sa.func.sum(outcomes.c.cost_usd)).where(*conditions)
+        total = sa.select(sa.func.sum(EVER_SERVED.c.cost_usd)).where(*conditions)
         with self._engine.connect() as connection:
             return float(connection.execute(total).scalar() or 0.0)
 
@@ -237,14 +238,7 @@ class OutcomeLog:
 
     def _insert(self, batch: Sequence[Row]) -> None:
         """Rows that are there already stay as they are: their process was killed before it knew."""
-        insert: sa.Insert
-        match self._engine.dialect.name:
-            case "sqlite":
-                insert = sqlite.insert(outcomes).on_conflict_do_nothing()
-            case "postgresql":
-                insert = postgresql.insert(outcomes).on_conflict_do_nothing()
-            case _:
-                insert = sa.insert(outcomes)
+        insert = inserting(self._engine, outcomes).on_conflict_do_nothing()
         with self._engine.begin() as connection:
             connection.execute(insert, batch)
 

@@ -4,11 +4,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from workbench.server.database import outcomes
+from workbench.server.database import inserting, outcomes, past_usage
 
 By = Literal["key_id", "tenant", "model", "arm", "experiment", "day"]
 _DAY_S = 86_400.0
@@ -27,25 +27,50 @@ class Total:
     output_tokens: int
 
 
-def totals(engine: sa.Engine, *, by: By, since: float = 0.0) -> list[Total]:
-    """Requests since a Unix time, in groups, the dearest first."""
+_OF = ("key_id", "tenant", "model", "arm")
+_NUMBERS = ("n_requests", "n_errors", "cost_usd", "input_tokens", "output_tokens")
+
+
+def _numbers() -> list[sa.ColumnElement[Any]]:
+    """What one outcome adds to a sum."""
     table = outcomes.c
-    group = sa.cast(sa.func.floor(table.at / _DAY_S), sa.Integer) if by == "day" else table[by]
-    wanted = (
-        sa.select(
-            group.label("group"),
-            sa.func.count(),
-            sa.func.count(table.error),
-            sa.func.coalesce(sa.func.sum(table.cost_usd), 0.0),
-            sa.func.coalesce(sa.func.sum(table.input_tokens), 0),
-            sa.func.coalesce(sa.func.sum(table.output_tokens), 0),
-        )
-        .where(table.at >= since)
-        .group_by(group)
-    )
+    is_error = sa.case((table.error.is_not(None), 1), else_=0)
+    told = (sa.func.coalesce(table[name], 0).label(name) for name in _NUMBERS[2:])
+    return [sa.literal(1).label("n_requests"), is_error.label("n_errors"), *told]
+
+
+def _ever_served() -> sa.Subquery:
+    table, past = outcomes.c, past_usage.c
+    begun = sa.cast(past.day, sa.Float) * _DAY_S
+    of_none = sa.func.nullif(past.experiment, "").label("experiment")
+    return sa.union_all(
+        sa.select(table.at, *(table[name] for name in _OF), table.experiment, *_numbers()),
+        sa.select(begun, *(past[name] for name in _OF), of_none, *(past[name] for name in _NUMBERS)),
+    ).subquery()
+
+
+EVER_SERVED = _ever_served()
+"""All that was ever served, a row each; of what is deleted, the sums of each day, at its beginning."""
+
+
+def totals(engine: sa.Engine, *, by: By, since: float = 0.0) -> list[Total]:
+    """Requests since a Unix time, in groups, the dearest first; of what is deleted, whole days."""
+    table = EVER_SERVED.c
+    group = _day(table.at) if by == "day" else table[by]
+    sums = (sa.func.coalesce(sa.func.sum(table[name]), 0) for name in _NUMBERS)
+    wanted = sa.select(group.label("group"), *sums).where(table.at >= since).group_by(group)
     with engine.connect() as connection:
-        found = [Total(str(row[0]), *row[1:]) for row in connection.execute(wanted)]
+        found = [_total(*row) for row in connection.execute(wanted)]
     return sorted(found, key=lambda total: -total.cost_usd)
+
+
+def _total(group: object, n: int, n_errors: int, usd: float, n_in: int, n_out: int) -> Total:
+    """PostgreSQL adds whole numbers up to decimal ones."""
+    return Total(str(group), int(n), int(n_errors), float(usd), int(n_in), int(n_out))
+
+
+def _day(at: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
+    return sa.cast(sa.func.floor(at / _DAY_S), sa.Integer)
 
 
 def score(engine: sa.Engine, request_id: str, *, tenant: str, quality: float) -> bool:
@@ -60,9 +85,19 @@ def score(engine: sa.Engine, request_id: str, *, tenant: str, quality: float) ->
 
 
 def forget(engine: sa.Engine, *, before: float) -> int:
-    """Delete what was served before a Unix time; returns how many rows."""
+    """Delete what was served before a Unix time, but what it had cost; returns how many rows."""
+    table = outcomes.c
+    of = [_day(table.at), *(table[name] for name in _OF), sa.func.coalesce(table.experiment, "")]
+    wanted = sa.select(*of, *(sa.func.sum(number) for number in _numbers()))
+    wanted = wanted.where(table.at < before).group_by(*of)
+    added = {name: past_usage.c[name] + sa.literal_column(f"excluded.{name}") for name in _NUMBERS}
     with engine.begin() as connection:
-        return connection.execute(sa.delete(outcomes).where(outcomes.c.at < before)).rowcount
+        if connection.dialect.name == "postgresql":  # no row comes or goes between the two
+            connection.execute(sa.text("LOCK TABLE outcomes IN SHARE ROW EXCLUSIVE MODE"))
+        keep = inserting(engine, past_usage)
+        keep = keep.on_conflict_do_update(index_elements=list(past_usage.primary_key), set_=added)
+        connection.execute(keep.from_select(past_usage.columns.keys(), wanted))
+        return connection.execute(sa.delete(outcomes).where(table.at < before)).rowcount
 
 
 def export(engine: sa.Engine, path: Path, *, since: float = 0.0) -> int:
