@@ -1,4 +1,4 @@
-"""Keys through a whole run: in the environment, in `.env`, as an argument; and then in no byte of any sink.
+"""Keys through a whole run: in the environment, `.env`, the key file, as an argument; in no byte of any sink.
 
 The servers are hostile: they repeat the key in their errors and in their answers.
 """
@@ -28,7 +28,7 @@ from rich.traceback import Traceback
 
 from faults import FaultServer, answer, error, whole
 from workbench import cli
-from workbench.client import Client
+from workbench.client import Client, key_file
 from workbench.errors import AuthError
 from workbench.providers import registry
 from workbench.redaction import holds_secret
@@ -38,6 +38,7 @@ from workbench.types import Prompt
 pytestmark = pytest.mark.anyio
 
 ENVIRONMENT, DOTENV, ARGUMENT = "canary/env-5b1f", "canary/dotenv-9c2e", "canary/argument-7d3a"
+KEY_FILE, PASSWORD = "canary/key-file-2e6d", "canary/password-f40b"
 """Of no form that a pattern knows: they can be told by their value alone."""
 
 SPEC = """
@@ -47,6 +48,7 @@ prompts: {source: prompts.csv}
 arms:
   - {name: environment, model: openai/gpt-4o-mini}
   - {name: dotenv, model: groq/llama-3.1-8b-instant}
+  - {name: key_file, model: mistral/mistral-small-2603}
 scorer: exact
 concurrency: 2
 notebook: leaky.ipynb
@@ -58,14 +60,19 @@ NOTEBOOK = (
     from workbench.providers import registry
     from workbench.providers.registry import Endpoint
     logging.basicConfig(level=logging.DEBUG, filename="debug.log")
-    for name, variable in (("openai", "OPENAI_API_KEY"), ("groq", "GROQ_API_KEY")):
+    for name in ("openai", "groq", "mistral"):
+        variable = f"{name.upper()}_API_KEY"
         row = Endpoint(name, base_url=os.environ[f"TEST_{name}"], key_var=variable)
         registry.ENDPOINTS = (*registry.ENDPOINTS, row)
     """,
     "spec_path = ''",
     "finished = await run(load_spec(spec_path))\nfinished.table",
     "print(publish(finished))",
-    "print(os.environ['OPENAI_API_KEY'], registry.secret('GROQ_API_KEY').get_secret_value())",
+    """
+    from workbench.client.key_sources import first_key, key_sources
+    for variable in ("OPENAI_API_KEY", "GROQ_API_KEY", "MISTRAL_API_KEY"):
+        print(first_key(key_sources(), variable).get_secret_value())
+    """,
     """
     %xmode Verbose
     from workbench import Client
@@ -102,6 +109,7 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "prompts.csv").write_text("text,reference\n" + "".join(f"Say {n},{n}\n" for n in range(6)))
     (tmp_path / ".env").write_text(f"GROQ_API_KEY={DOTENV}\n")
     (tmp_path / ".env").chmod(0o600)
+    key_file.write_keys(tmp_path / "keys", {"MISTRAL_API_KEY": Secret(KEY_FILE)}, Secret(PASSWORD))
     node = nbformat.v4.new_notebook()
     node.cells = [nbformat.v4.new_code_cell(textwrap.dedent(cell).strip()) for cell in NOTEBOOK]
     node.cells[1].metadata["tags"] = ["parameters"]
@@ -124,7 +132,7 @@ async def command(project: Path, *arguments: str, **environment: str) -> str:
 
 def sinks(project: Path) -> Iterator[tuple[str, bytes]]:
     """Every file that a run left, byte by byte; a table as text as well."""
-    given = {"spec.yaml", "prompts.csv", "leaky.ipynb", ".env"}
+    given = {"spec.yaml", "prompts.csv", "leaky.ipynb", ".env", "keys"}
     for path in project.rglob("*"):
         if path.is_file() and not (path.parent == project and path.name in given):
             yield str(path.relative_to(project)), path.read_bytes()
@@ -138,7 +146,7 @@ def sinks(project: Path) -> Iterator[tuple[str, bytes]]:
 @pytest.mark.slow
 async def test_no_sink_of_a_run_holds_a_key(project: Path, fresh_store: Path) -> None:
     shutil.copy(fresh_store, project / "mlflow.db")
-    async with hostile(ENVIRONMENT) as first, hostile(DOTENV) as second:
+    async with hostile(ENVIRONMENT) as first, hostile(DOTENV) as second, hostile(KEY_FILE) as third:
         said = await command(
             project,
             "run",
@@ -146,6 +154,9 @@ async def test_no_sink_of_a_run_holds_a_key(project: Path, fresh_store: Path) ->
             OPENAI_API_KEY=ENVIRONMENT,
             TEST_openai=first.url,
             TEST_groq=second.url,
+            TEST_mistral=third.url,
+            WORKBENCH_KEY_FILE="keys",
+            WORKBENCH_KEY_FILE_PASSWORD=PASSWORD,
             WORKBENCH_TRACKING_URI="sqlite:///mlflow.db",
             WORKBENCH_LOG="json",
             WORKBENCH_SHOW_CONTENT="true",
@@ -153,6 +164,7 @@ async def test_no_sink_of_a_run_holds_a_key(project: Path, fresh_store: Path) ->
         )
         assert f"Bearer {ENVIRONMENT}" in first.requests[0].head
         assert f"Bearer {DOTENV}" in second.requests[0].head
+        assert f"Bearer {KEY_FILE}" in third.requests[0].head
     table = pd.read_parquet(project / "runs" / "leaky" / "outcomes.parquet")
     assert table["response"].dropna().str.contains("You sent Bearer **********", regex=False).all()
     assert {"AuthError"} <= set(table["error"].dropna())
@@ -177,7 +189,7 @@ async def test_no_sink_of_a_run_holds_a_key(project: Path, fresh_store: Path) ->
 
 def leaks(kept: dict[str, bytes]) -> list[tuple[str, str]]:
     """Which sink holds which key."""
-    keys = (ENVIRONMENT, DOTENV, ARGUMENT)
+    keys = (ENVIRONMENT, DOTENV, KEY_FILE, PASSWORD, ARGUMENT)
     return [(name, key) for name, content in kept.items() for key in keys if key.encode() in content]
 
 

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from workbench.client.key_sources import keys_at_hand
 from workbench.errors import ConfigError, DataError, MissingExtraError, NotebookError
 from workbench.redaction import masked, refuse_secrets
 from workbench.storage import locked, read_bytes, writable_folder, write_text
@@ -168,6 +169,7 @@ class _Run:
         self._node = node
         self._output = output
         self._on_cell = on_cell
+        self._keys = keys_at_hand()  # a cell may print them
         self._started = datetime.now(UTC)
         self._last_save = self._started
         self._n_cells = self._number(len(node.cells) - 1)

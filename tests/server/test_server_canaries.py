@@ -11,15 +11,22 @@ from pathlib import Path
 import httpx
 import pytest
 
+pytest.importorskip("keyring", reason="the extra 'keys' is not installed")
+import keyrings
 from faults import CANARY, FAULTS, FaultServer, refusing_port
 from server.conftest import Running, running
+from workbench.client import key_file
 from workbench.errors import StorageError
 from workbench.server.config import LimitsConfig, ProviderConfig, ServerConfig
 from workbench.server.database import open_database
+from workbench.settings import Secret
 
 pytestmark = pytest.mark.anyio
 
 DOTENV, REDIS, DATABASE = "canary/dotenv-4e8b1", "canary-redis-77d20", "canary-database-1f9c3"
+KEYRING, KEY_FILE, PASSWORD = "canary/keyring-60f3a", "canary/key-file-a81c5", "canary-password-c3d92"
+KEYS = {"CANARY_KEY": CANARY, "DOTENV_KEY": DOTENV, "KEYRING_KEY": KEYRING, "FILE_KEY": KEY_FILE}
+"""Of providers: in the environment, in `.env`, in the system's keyring, in the encrypted file."""
 OWN_LOGS = ("workbench", "uvicorn", "asyncio", "redis", "sqlalchemy")
 N_AT_ONCE = 12
 ASKED = ("/metrics", "/openapi.json", "/health/ready", "/admin/usage", "/admin/providers", "/admin/targets",
@@ -28,8 +35,8 @@ ASKED = ("/metrics", "/openapi.json", "/health/ready", "/admin/usage", "/admin/p
 
 @asynccontextmanager
 async def faulty() -> AsyncIterator[tuple[dict[str, ProviderConfig], list[FaultServer]]]:
-    """A provider for each fault, every other one with the key of `.env`."""
-    variables = itertools.cycle(["CANARY_KEY", "DOTENV_KEY"])
+    """A provider for each fault, with the keys of all places in turn."""
+    variables = itertools.cycle(KEYS)
     async with AsyncExitStack() as stack:
         providers, servers = {}, []
         for number, name in enumerate(FAULTS):
@@ -64,16 +71,29 @@ def kept(folder: Path) -> Iterator[tuple[str, str]]:
         yield "rows", "\n".join(database.iterdump())
 
 
+@pytest.fixture
+def placed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Each key where its place is."""
+    monkeypatch.setenv("CANARY_KEY", CANARY)
+    Path(".env").write_text(f"DOTENV_KEY={DOTENV}\nWORKBENCH_KEY_FILE_PASSWORD={PASSWORD}\n")
+    Path(".env").chmod(0o600)
+    ring = keyrings.Memory()
+    ring.set_password("canaries", "KEYRING_KEY", KEYRING)
+    monkeypatch.setenv("WORKBENCH_KEYRING", "canaries")
+    monkeypatch.setenv("WORKBENCH_KEY_FILE", str(tmp_path / "closed" / "keys"))
+    key_file.write_keys(tmp_path / "closed" / "keys", {"FILE_KEY": Secret(KEY_FILE)}, Secret(PASSWORD))
+    with keyrings.plugged(ring):
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("placed")
 async def test_no_key_comes_out_of_the_server_through_any_fault(
     config: ServerConfig,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("CANARY_KEY", CANARY)
-    Path(".env").write_text(f"DOTENV_KEY={DOTENV}\n")
-    Path(".env").chmod(0o600)
     caplog.set_level(logging.DEBUG)
     with refusing_port() as port:
         monkeypatch.setenv("WORKBENCH_REDIS_URL", f"redis://:{REDIS}@127.0.0.1:{port}/0")
@@ -99,7 +119,7 @@ async def test_no_key_comes_out_of_the_server_through_any_fault(
                     shown[path] = (await server.http.get(path, headers=server.admin)).text
                 shown["reprs"] = repr((server.app, vars(server.app)))
             shown |= dict(kept(config.folder))
-            for upstream, key in zip(upstreams, itertools.cycle([CANARY, DOTENV]), strict=False):
+            for upstream, key in zip(upstreams, itertools.cycle(KEYS.values()), strict=False):
                 assert f"Bearer {key}" in upstream.requests[0].head
     printed = capfd.readouterr()
     shown["screen"] = printed.out + printed.err
@@ -109,7 +129,7 @@ async def test_no_key_comes_out_of_the_server_through_any_fault(
         if record.name.startswith(OWN_LOGS)
     )
     tokens = [headers["authorization"][-43:] for headers in (server.admin, server.caller)]
-    secrets = [CANARY, DOTENV, REDIS, *tokens]
+    secrets = [*KEYS.values(), PASSWORD, REDIS, *tokens]
     assert len(shown) > len(FAULTS) + 10
     assert "chat/completions" in shown["screen"]
     assert [(name, secret) for name, text in shown.items() for secret in secrets if secret in text] == []

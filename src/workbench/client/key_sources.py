@@ -1,13 +1,15 @@
 """Where keys are looked for: the environment, `.env`, the system's keyring, and the encrypted file."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
-from itertools import chain, count
+from itertools import chain, count, takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from workbench.errors import MissingExtraError
+from workbench.errors import ConfigError, MissingExtraError, StorageError
+from workbench.providers.registry import ENDPOINTS
 from workbench.settings import SOURCES, Secret
 
 if TYPE_CHECKING:
@@ -42,6 +44,25 @@ def key_sources(settings: "Settings | None" = None, password: Secret | None = No
 def first_key(sources: Mapping[str, KeySource], name: str) -> Secret | None:
     """The key `name` from the first of `sources` that has it; the others are not asked."""
     return next(filter(None, (look(name) for look in sources.values())), None)
+
+
+def keys_at_hand() -> list[Secret]:
+    """Every key of the keyring and the encrypted file; while it is held, what is written is masked of it.
+
+    Nothing where a place does not open: then no key can be taken from it either.
+    """
+    from workbench.settings import Settings
+
+    keys: list[Secret] = []
+    with suppress(ConfigError, StorageError, MissingExtraError):
+        settings = Settings()
+        if settings.keyring:
+            look = partial(key_ring().read_key, settings.keyring)
+            for variable in filter(None, (row.key_var for row in ENDPOINTS)):
+                keys += takewhile(lambda key: key is not None, map(look, numbered(variable)))
+        if settings.key_file is not None:
+            keys += _read(settings.key_file, None).values()
+    return keys
 
 
 def numbered(variable: str) -> Iterator[str]:
