@@ -115,6 +115,7 @@ async def test_two_that_agree_are_asked_and_both_are_paid_by_the_caller(
     lab = Lab()
     async with served(config, saved, lab) as server:
         answered = await server.ask("17?", model="auto", workbench={"decision": True})
+        metrics = (await server.http.get("/metrics", headers=server.admin)).text
     paid_usd = COST_USD[TINY] + COST_USD[SMALL]
     shown = answered.json()["workbench"]
     assert answered.json()["choices"][0]["message"]["content"] == "17"
@@ -127,6 +128,9 @@ async def test_two_that_agree_are_asked_and_both_are_paid_by_the_caller(
     assert shown["router"] == "cascade"
     assert answered.headers["x-workbench-steps"] == ",".join(f"lab/{name}" for name in lab.asked)
     assert float(answered.headers["x-workbench-cost-usd"]) == pytest.approx(paid_usd)
+    for model_id in (TINY, SMALL):
+        labels = f'arm="auto",model="{model_id[4:]}",provider="lab",router="cascade"'
+        assert f"workbench_cost_usd_total{{{labels}}} {COST_USD[model_id]}" in metrics
     assert export(open_database(None, config.folder), tmp_path / "served.parquet") == 1
     [row] = outcomes.read(tmp_path / "served.parquet").to_dict("records")
     assert row["cost_usd"] == pytest.approx(paid_usd)

@@ -66,7 +66,8 @@ class Metrics:
         self._requests.labels(*labels, "answered").inc()
         self._tokens.labels(*labels, "input").inc(completion.usage.input_tokens)
         self._tokens.labels(*labels, "output").inc(completion.usage.output_tokens)
-        self._cost_usd.labels(*labels).inc(completion.cost_usd or 0.0)
+        for model_id, cost_usd in _spent(served):
+            self._cost_usd.labels(*_labels(served.routed, model_id)).inc(cost_usd)
         self._latency_s.labels(*labels).observe(completion.latency_s)
         if completion.first_token_s is not None:
             self._first_token_s.labels(*labels).observe(completion.first_token_s)
@@ -126,6 +127,13 @@ class _Now(Collector):
         yield breakers
         yield GaugeMetricFamily("workbench_outcomes_waiting", "Rows not yet kept", value=self._log.n_waiting)
         yield CounterMetricFamily("workbench_outcomes_lost", "Rows not kept at all", value=self._log.n_lost)
+
+
+def _spent(served: Served) -> list[tuple[str, float]]:
+    """Each model that was asked, with what it cost."""
+    if not served.steps:
+        return [(served.completion.model_id, served.completion.cost_usd or 0.0)]
+    return [(step.model_id, step.cost_usd or 0.0) for step in served.steps]
 
 
 def _labels(routed: Routed, model_id: str) -> tuple[str, str, str, str]:
