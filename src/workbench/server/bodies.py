@@ -17,6 +17,7 @@ from workbench.types import Image
 MAX_OUTPUT_TOKENS = 4096
 """Where a caller sets no limit: the most that one answer is let cost must be known before it is sent."""
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _DATA_URL = re.compile(r"data:(?P<type>[^;,]{1,50});base64,")
 _PICTURE = re.compile(r"image/[a-z0-9.+-]{1,40}")
 _ENDS_IN_NUMBER = re.compile(r"(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$", re.IGNORECASE)
@@ -86,7 +87,7 @@ def error_body(refusal: Refusal) -> Json:
 
 def encoded(body: Json) -> bytes:
     """JSON, as compact as it can be, in UTF-8; half a character becomes a question mark."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    return _ENCODER.encode(body).encode(errors="replace")
 
 
 def event(body: Json) -> bytes:

@@ -5,9 +5,10 @@ A forecast of thirty prompts takes a controller little more than twice the time 
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 from workbench.errors import RoutingError, WorkbenchError
+from workbench.routing.base import Router
 from workbench.server.targets import Target
 from workbench.types import Decision, Prompt
 
@@ -15,7 +16,6 @@ _MOST_AT_ONCE = 32
 """More would make everybody wait for the last."""
 
 
-@runtime_checkable
 class Together(Protocol):
     """A router that decides for many prompts in little more time than for one."""
 
@@ -45,7 +45,7 @@ class Decisions:
 
     async def _by_router(self, target: Target, prompt: Prompt) -> Decision:
         router = target.router
-        if not isinstance(router, Together):
+        if not _decides_together(router):
             return target.decide(prompt)
         batch = self._waiting.get(id(router))
         if batch is None:
@@ -61,6 +61,10 @@ class Decisions:
         if self._waiting.get(id(batch.router)) is batch:
             del self._waiting[id(batch.router)]
         batch.decide()
+
+
+def _decides_together(router: Router) -> TypeGuard[Together]:
+    return hasattr(router, "route_all")  # a protocol that is checked as it runs takes as long as a body
 
 
 class _Batch:

@@ -6,6 +6,7 @@ No label is a caller's word: models, routers and arms are names that the server 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -18,6 +19,8 @@ from workbench.server.outcome_log import OutcomeLog
 from workbench.server.virtual_keys import VirtualKey
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Kind = TypeVar("Kind", Counter, Histogram)
 
 _LABELS = ("provider", "model", "router", "arm")
 _LATENCY_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -63,16 +66,16 @@ class Metrics:
         """Count an answer."""
         completion = served.completion
         labels = _labels(served.routed, completion.model_id)
-        self._requests.labels(*labels, "answered").inc()
-        self._tokens.labels(*labels, "input").inc(completion.usage.input_tokens)
-        self._tokens.labels(*labels, "output").inc(completion.usage.output_tokens)
+        self._requests.of((*labels, "answered")).inc()
+        self._tokens.of((*labels, "input")).inc(completion.usage.input_tokens)
+        self._tokens.of((*labels, "output")).inc(completion.usage.output_tokens)
         for model_id, cost_usd in _spent(served):
-            self._cost_usd.labels(*_labels(served.routed, model_id)).inc(cost_usd)
-        self._latency_s.labels(*labels).observe(completion.latency_s)
+            self._cost_usd.of(_labels(served.routed, model_id)).inc(cost_usd)
+        self._latency_s.of(labels).observe(completion.latency_s)
         if completion.first_token_s is not None:
-            self._first_token_s.labels(*labels).observe(completion.first_token_s)
+            self._first_token_s.of(labels).observe(completion.first_token_s)
         if served.routed.panel is None and completion.model_id != served.routed.decision.model_id:
-            self._fallbacks.labels(*labels).inc()
+            self._fallbacks.of(labels).inc()
 
     def failed(
         self,
@@ -85,10 +88,10 @@ class Metrics:
     ) -> None:
         """Count a request that nobody answered."""
         labels = _labels(routed, routed.decision.model_id)
-        self._requests.labels(*labels, "failed").inc()
-        self._errors.labels(*labels, type(failure).__name__).inc()
-        self._cost_usd.labels(*labels).inc(cost_usd or 0.0)
-        self._latency_s.labels(*labels).observe(latency_s)
+        self._requests.of((*labels, "failed")).inc()
+        self._errors.of((*labels, type(failure).__name__)).inc()
+        self._cost_usd.of(labels).inc(cost_usd or 0.0)
+        self._latency_s.of(labels).observe(latency_s)
 
     def exposition(self) -> bytes:
         """All of it, in Prometheus' text format."""
@@ -97,11 +100,26 @@ class Metrics:
     def _own(self) -> bytes:
         return generate_latest(self._registry)
 
-    def _counter(self, name: str, what: str, *labels: str) -> Counter:
-        return Counter(name, what, (*_LABELS, *labels), registry=self._registry)
+    def _counter(self, name: str, what: str, *labels: str) -> "_Labelled[Counter]":
+        return _Labelled(Counter(name, what, (*_LABELS, *labels), registry=self._registry))
 
-    def _histogram(self, name: str, what: str) -> Histogram:
-        return Histogram(name, what, _LABELS, registry=self._registry, buckets=_LATENCY_S)
+    def _histogram(self, name: str, what: str) -> "_Labelled[Histogram]":
+        return _Labelled(Histogram(name, what, _LABELS, registry=self._registry, buckets=_LATENCY_S))
+
+
+class _Labelled(Generic[Kind]):
+    """A metric whose children are remembered: prometheus-client checks the labels at each look."""
+
+    def __init__(self, metric: Kind) -> None:
+        self._metric: Kind = metric
+        self._children: dict[tuple[str, ...], Kind] = {}
+
+    def of(self, labels: tuple[str, ...]) -> Kind:
+        """The child that counts these."""
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self._metric.labels(*labels)
+        return child
 
 
 class _Now(Collector):

@@ -20,6 +20,7 @@ from workbench.storage import explained, locked, read_bytes, writable_folder
 Row = dict[str, Any]
 """A row of the table `outcomes`."""
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _SEGMENT_BYTES = 2**20
 _MOST_PROCESSES = 256
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
@@ -62,7 +63,7 @@ class OutcomeJournal:
 
     def append(self, row: Row) -> bool:
         """Write a row; False: the disk does not take it, and nothing of it is there."""
-        line = json.dumps(row, separators=(",", ":")).encode() + b"\n"
+        line = _line(row)
         try:
             segment, descriptor = self._current()
             _write(descriptor, line, after=segment.n_bytes)
@@ -78,8 +79,7 @@ class OutcomeJournal:
             return False
         if self._reader is None:
             newest = self._segments[-1]
-            line = json.dumps(row, separators=(",", ":")).encode() + b"\n"
-            self._reader = (newest, newest.n_bytes - len(line))
+            self._reader = (newest, newest.n_bytes - len(_line(row)))
         self.n_spilled += 1
         return True
 
@@ -172,6 +172,10 @@ class OutcomeJournal:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _line(row: Row) -> bytes:
+    return _ENCODER.encode(row).encode() + b"\n"
 
 
 def _write(descriptor: int, line: bytes, *, after: int) -> None:

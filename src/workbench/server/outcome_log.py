@@ -33,6 +33,9 @@ _FLUSH_S = 0.25
 _BATCH = 500
 _MOST_IN_MEMORY = 10_000
 
+_NOTHING: Row = dict.fromkeys(column.name for column in outcomes.columns)
+"""A row of which nothing is known."""
+
 _Purse = tuple[str, str | None, str]
 """Key, experiment and arm: what an outcome is charged to."""
 
@@ -245,8 +248,7 @@ class OutcomeLog:
     def _row(self, key: VirtualKey, routed: Routed, model_id: str) -> Row:
         provider, _, model = model_id.partition("/")
         asked, decision = routed.asked, routed.decision
-        row: Row = dict.fromkeys(column.name for column in outcomes.columns)
-        return row | {
+        return _NOTHING | {
             "request_id": routed.request_id,
             "at": time.time(),
             "key_id": key.key_id,

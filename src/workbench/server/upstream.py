@@ -11,7 +11,6 @@ from workbench.client import Account, Client, Limits, accounts_of, connect
 from workbench.client.accounts import keys_of
 from workbench.providers.cache import Cached
 from workbench.providers.registry import ENDPOINTS, SIMULATOR, provider
-from workbench.providers.simulator import Simulator
 from workbench.server.config import ProviderConfig, ServerConfig
 from workbench.settings import Secret
 
@@ -28,6 +27,7 @@ async def client_of(
     asked = tuple(dict.fromkeys((*model_ids, *config.fallbacks)))
     url = None
     if any(model_id.startswith(f"{SIMULATOR}/") for model_id in asked):
+        from workbench.providers.simulator import Simulator  # here, as it is a server of its own
         from workbench.settings import Settings
 
         url = Settings().simulator_url or (await stack.enter_async_context(Simulator())).base_url
