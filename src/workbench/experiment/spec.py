@@ -256,10 +256,10 @@ def _parsed(model: type[_Spec], path: Path) -> _Spec:
     return spec
 
 
-def read_yaml(path: Path) -> object:
+def read_yaml(path: Path, *, purpose: str = "experiment") -> object:
     """Plain YAML: no tags, no anchors, no repeated keys, no key of a provider, at most 1 MB."""
     try:
-        content = read_bytes(path, purpose="experiment", max_bytes=_MAX_BYTES)
+        content = read_bytes(path, purpose=purpose, max_bytes=_MAX_BYTES)
     except DataError as exc:
         raise ConfigError(str(exc)) from exc
     if holds_secret(content.decode(errors="replace")):  # before a parser quotes it in an error

@@ -117,7 +117,7 @@ def load_config(path: Path) -> ServerConfig:
         StorageError: there is no such file.
         ConfigError: a key is unknown or wrong, or has a secret; the message names it.
     """
-    raw = read_yaml(path)
+    raw = read_yaml(path, purpose="server's settings")
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: a server's file is a mapping of keys, such as models and auto")
     refuse_secrets(raw, what=f"{path}: key")
