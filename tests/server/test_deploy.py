@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ import yaml
 from server.conftest import MODELS, Running
 from workbench.catalog import default_catalog
 from workbench.server.config import load_config
+from workbench.server.foundation import REDIS_VARIABLE, redis_of
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -24,6 +26,12 @@ def mounted(service: dict[str, Any]) -> list[Path]:
     """The files and folders of `deploy/` that a service is given."""
     sources = [volume.split(":")[0] for volume in service.get("volumes", ())]
     return [DEPLOY / source for source in sources if source.startswith(".")]
+
+
+def installed_extras() -> list[str]:
+    """The extras of the package that the image has."""
+    found = re.search(r"\.\[([a-z,]+)\]", (DEPLOY / "Dockerfile").read_text())
+    return found[1].split(",") if found else []
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -76,6 +84,18 @@ def test_the_servers_file_is_one_and_names_models_that_there_are() -> None:
     asked = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"][0]["static_configs"]
     hosts = [target.partition(":")[0] for one in asked for target in one["targets"]]
     assert set(hosts) <= config.allowed_hosts
+
+
+def test_what_the_servers_file_uses_is_started_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, environment = load_config(DEPLOY / "server.yaml"), SERVICES["workbench"]["environment"]
+    assert (config.shared, config.log, config.auto) == ("redis", "json", "router:fleet@champion")
+    assert config.fallbacks  # there is no champion at the first start
+    addresses = [config.database, environment["WORKBENCH_TRACKING_URI"], environment[REDIS_VARIABLE]]
+    assert (
+        {urlsplit(str(one)).hostname for one in addresses} == {"postgres", "mlflow", "redis"} <= set(SERVICES)
+    )
+    monkeypatch.setenv(REDIS_VARIABLE, environment[REDIS_VARIABLE])
+    assert redis_of(config) is not None
 
 
 @pytest.mark.anyio
