@@ -288,11 +288,13 @@ async def test_a_bug_is_told_in_the_protocols_shape_and_its_stack_only_to_the_lo
                 "messages": [{"role": "user", "content": "a secret prompt"}]}  # fmt: skip
         with caplog.at_level(logging.ERROR):
             response = await server.http.post(path, json=body, headers=server.caller)
-    assert response.status_code == 500
+            async with asyncio.timeout(30):  # the error flies on after it was answered
+                while "Traceback" not in caplog.text:
+                    await asyncio.sleep(0.01)
+    assert response.status_code == 500, response.text
     assert response.json()["error"]["type"] == kind
     assert not [word for word in ("canary", "/etc", "secret", "Traceback", ".py") if word in response.text]
     assert "canary" in caplog.text
-    assert "Traceback" in caplog.text
 
 
 async def test_an_error_of_the_admin_api_does_not_say_back_what_was_sent(server: Running) -> None:
