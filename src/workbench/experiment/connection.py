@@ -13,6 +13,8 @@ from workbench.settings import secret
 
 REDIS_VARIABLE = "WORKBENCH_REDIS_URL"
 """Names the server that `cache: redis` is kept in; read as keys are, for it may hold a password."""
+_PATIENCE_S = 2.0
+"""Longer than for a caller who waits: what a run does not find it pays for again."""
 
 
 @asynccontextmanager
@@ -63,4 +65,4 @@ def _shared_store() -> Store:
     url = secret(REDIS_VARIABLE)
     if url is None:
         raise ConfigError(f"`cache: redis` needs a server: set {REDIS_VARIABLE} to redis://host:port/0")
-    return RedisStore(url)
+    return RedisStore(url, patience_s=_PATIENCE_S)
