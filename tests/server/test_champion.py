@@ -291,6 +291,21 @@ async def test_an_experiment_ends_when_an_alias_of_its_arms_is_moved(served: Run
     assert "x-workbench-experiment" not in (await served.ask(model=CHAMPION)).headers
 
 
+async def test_a_worker_that_has_not_looked_since_does_not_stop_an_experiment_of_another(
+    by_alias: ServerConfig, registry: str
+) -> None:
+    late = by_alias.model_copy(update={"reload_s": 60.0})
+    async with running(late) as other, running(late) as server:
+        move(registry, 1, "challenger")
+        await server.http.post("/admin/targets/reload", headers=server.admin)
+        assert (await begun(server))["versions"][CHALLENGER] == "router:fleet/1"
+        await asyncio.sleep(0.3)
+        assert (await standing(other))["state"] == "running"
+        assert "x-workbench-experiment" not in (await other.ask(model=CHAMPION)).headers
+        await other.http.post("/admin/targets/reload", headers=other.admin)
+        assert "x-workbench-experiment" in (await other.ask(model=CHAMPION)).headers
+
+
 async def test_an_address_without_an_alias_stands_for_the_champion_and_a_version_for_itself(
     registry: str,
 ) -> None:

@@ -35,7 +35,7 @@ def experiment_routes(experiments: LiveExperiments, targets: Targets) -> APIRout
     @router.get("")
     def list_experiments() -> list[ExperimentShown]:
         """Every experiment, the newest first, judged now."""
-        experiments.judge(targets.version)
+        experiments.judge(targets.is_moved)
         return [_shown(one) for one in experiments.listed()]
 
     @router.post("", status_code=201)

@@ -127,17 +127,18 @@ class LiveExperiments:
         self.reload()
         return name in self._all and self._all[name].state == "stopped"
 
-    def judge(self, version_now: Callable[[str], str | None]) -> None:
+    def judge(self, is_moved: Callable[[Mapping[str, str], float], bool]) -> None:
         """Look at what was scored so far, and end the experiments that are decided.
 
         One whose routers are no longer those that it began with is stopped: they can be compared no more.
+        `is_moved` says so of versions and a Unix time at which targets stood for them.
         """
         self.reload()
         for one in self._all.values():
             if one.state == "running":
                 found = standings(one.spec, self._rows(one.spec.name))
                 state, arm = winner(one.spec, found) or _GOES_ON
-                if arm is None and not one.assigned(one.spec.control).holds(version_now):
+                if arm is None and is_moved(one.versions, one.created_at):
                     state = "stopped"
                     log.warning("experiment %s is stopped: an alias of its arms was moved", one.spec.name)
                 self._end(one.spec.name, state, arm, found)

@@ -325,7 +325,7 @@ def _works(config: ServerConfig, targets: Targets, kept: Foundation) -> Iterator
         await targets.reload()
 
     yield _every(config.reload_s, take_over)
-    yield _every(config.judge_s, lambda: asyncio.to_thread(kept.experiments.judge, targets.version))
+    yield _every(config.judge_s, lambda: asyncio.to_thread(kept.experiments.judge, targets.is_moved))
     if (days := config.retention_days) is not None:
 
         async def forgotten() -> None:

@@ -24,6 +24,7 @@ log = logging.getLogger("workbench")
 
 AUTO = "auto"
 _ROUTER = re.compile(r"router:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})(?:@(?P<alias>[A-Za-z0-9_-]{1,50}))?")
+_PREFIX = "router:"
 _CHECKPOINT = ".ckpt"
 
 
@@ -118,7 +119,7 @@ class Targets:
         """Routers that could not be loaded when this was last tried, and why; the former ones serve on."""
         self.check: Callable[[Iterable[str]], None] = lambda model_ids: None
         """Raises `ConfigError` for models that cannot be asked; a router that would ask them is not taken."""
-        self.reloaded_s = 0.0
+        self._seen_at: dict[str, float] = {}
 
     def load(self) -> None:
         """Load every router that is configured; one that cannot be is as it was before the last stop.
@@ -128,7 +129,6 @@ class Targets:
         """
         for name, address in self._addresses.items():
             self._loaded[name] = self._newest_or_kept(name, address)
-        self.reloaded_s = time.monotonic()
 
     def load_or_stand_in(self) -> None:
         """The same, but that the first fallback answers in the place of a router until that can be loaded.
@@ -145,7 +145,6 @@ class Targets:
                 self._loaded[name] = self._static_rule
                 self.problems[name] = str(exc)
                 log.warning("%s answers in the place of %s: %s", self._static_rule.router.name, name, exc)
-        self.reloaded_s = time.monotonic()
 
     async def reload(self) -> None:
         """Load all again, beside the calls that go on; one that cannot be loaded stays as it was."""
@@ -155,7 +154,6 @@ class Targets:
                 self.problems.pop(name, None)
             except WorkbenchError as exc:
                 self._notice(name, exc)
-        self.reloaded_s = time.monotonic()
 
     def find(self, name: str) -> Target:
         """What a caller means by `name`.
@@ -181,6 +179,17 @@ class Targets:
         except Refusal:
             return None
 
+    def is_moved(self, versions: Mapping[str, str], since: float) -> bool:
+        """Whether a name stands for another than its one of `versions`, seen after the Unix time `since`.
+
+        Another process may have seen a new version first: what was not looked at since then tells nothing.
+        """
+        return any(
+            self._seen_at.get(name := target.removeprefix(_PREFIX), 0.0) > since
+            and self._loaded[name].version != version
+            for target, version in versions.items()
+        )
+
     def items(self) -> list[tuple[str, Target]]:
         """Every name with what it stands for now."""
         return [(name, self.find(name)) for name in self.names]
@@ -199,12 +208,15 @@ class Targets:
 
     def _newest(self, name: str, address: str) -> Target:
         """What is at `address` now: the same object where that is what `name` stood for."""
+        begun_at = time.time()
         former = self._loaded.get(name)
         is_file = address.endswith(_CHECKPOINT)
         target = self._read(address, former) if is_file else self._load_registered(address, former)
+        if target is not former:
+            self.check(target.candidates)
+        self._seen_at[name] = begun_at
         if target is former:
             return target
-        self.check(target.candidates)
         if not is_file:
             self._shelf.keep(name, address, target)
         if former is not None:
