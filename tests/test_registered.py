@@ -39,6 +39,7 @@ from workbench.routing.online import Bandit
 from workbench.routing.policy import Policy
 from workbench.routing.ranker import fit_best_of
 from workbench.routing.training_table import from_table
+from workbench.server.registered import load_here
 from workbench.settings import Settings
 from workbench.stats.promotion import promotion
 from workbench.types import Prompt
@@ -447,6 +448,17 @@ def test_what_several_models_answer_is_a_model_of_mlflow_too(empty: str) -> None
     assert loaded.input_example["prompt"].tolist() == ["Hi"]
     decided = loaded.predict(pd.DataFrame({"prompt": ["Hi", "Ho"]}))
     assert decided["model_id"].tolist() == [vote.model_ids[0]] * 2
+
+
+def test_the_server_asks_a_registered_ensemble_as_one(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKBENCH_TRACKING_URI", empty)
+    vote = fit_majority(from_table(rhymed((*MODELS, "sim/c"))))
+    logged = tracking.log_router(vote, tracking.ModelCard("routers", {}, {}, ["Hi"]), uri=empty)
+    version = tracking.register(logged, "together", uri=empty)
+    target = load_here("router:together@champion")
+    assert target.panel is not None
+    assert target.panel.model_ids == vote.model_ids
+    assert target.version == version.address
 
 
 def encoded_texts(router: Any) -> list[str]:
