@@ -146,10 +146,10 @@ async def test_the_cause_is_kept_as_text() -> None:
 
 async def test_a_provider_and_its_client_hide_the_key() -> None:
     async with Client([provider := faulty("http://127.0.0.1:9/v1")]) as client:
-        parts = [provider, provider._http, provider._http._auth, client]
+        parts = [provider, provider._http, provider._http._transport, client]
         shown = " ".join(f"{part!r} {part!s} {vars(part)}" for part in parts)
         assert CANARY not in shown + repr(vars(copy.copy(provider)))
-        assert CANARY not in repr(dict(provider._http._client.headers))
+        assert CANARY not in repr(provider._http._headers)
         with pytest.raises(TypeError):
             pickle.dumps(provider)
         with pytest.raises(TypeError):

@@ -134,11 +134,9 @@ async def test_five_hundred_calls_at_once_are_answered() -> None:
     assert len(texts) == server.n_connections == 500
 
 
-async def test_an_own_client_can_be_used() -> None:
+async def test_an_own_transport_can_be_used() -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(200, content=answer()))
-    provider = ChatCompletions(
-        "faulty", "https://api.example.com/v1", client=httpx.AsyncClient(transport=transport)
-    )
+    provider = ChatCompletions("faulty", "https://api.example.com/v1", transport=transport)
     assert await ask(provider) == "The answer is 4."
     await provider.aclose()
 

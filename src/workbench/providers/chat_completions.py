@@ -129,10 +129,10 @@ class ChatCompletions(HttpProvider):
         key: Secret | None = None,
         renamed: Mapping[str, str | None] | None = None,
         timeouts: Timeouts = TIMEOUTS,
-        client: httpx.AsyncClient | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         wire = ChatCompletionsWire(renamed=dict(renamed or {}))
-        super().__init__(name, base_url, wire=wire, key=key, timeouts=timeouts, client=client)
+        super().__init__(name, base_url, wire=wire, key=key, timeouts=timeouts, transport=transport)
 
 
 def _message(message: Message, prompt: Prompt) -> dict[str, object]:

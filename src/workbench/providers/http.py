@@ -22,8 +22,8 @@ from workbench.errors import (
 )
 from workbench.providers.addresses import check_sendable, check_sendable_key, checked_base_url
 from workbench.providers.exchange import Exchange, idempotency_key
-from workbench.providers.key_header import BEARER, KeyAuth, KeyHeader
-from workbench.providers.pool import breakage, library_errors, parsed, pooled_client, was_reused
+from workbench.providers.key_header import BEARER, KeyHeader
+from workbench.providers.pool import breakage, library_errors, parsed, pooled, was_opened
 from workbench.providers.reply import LibraryError, Reply
 from workbench.redaction import MASK, SHORTEST_KEY
 from workbench.settings import Secret
@@ -52,7 +52,7 @@ class Http:
         base_url: `http` or `https`; plain `http` carries a key to loopback only.
         key: sent in `key_header`; None: none is sent.
         headers: sent with every request; not the place for a key.
-        client: an httpx client to use instead of our own; it is closed with this object.
+        transport: what sends, instead of our own pool of connections; it is closed with this object.
 
     Raises:
         ConfigError: the base URL, a header or the key cannot be sent, or not safely.
@@ -67,7 +67,7 @@ class Http:
         key_header: KeyHeader = BEARER,
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts = TIMEOUTS,
-        client: httpx.AsyncClient | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         check_sendable(provider, what="a provider's name")
         self.provider = provider
@@ -75,16 +75,20 @@ class Http:
         self.timeouts = timeouts
         self.max_body_bytes = MAX_BODY_BYTES
         self.key = key
-        self._auth = KeyAuth(key, key_header) if key is not None else httpx.Auth()
+        self._key_header = key_header
         if key is not None:
             check_sendable_key(key, what=f"the key of {provider}")
         for name, value in (headers or {}).items():
             check_sendable(name, what=f"a header name of {provider}")
             check_sendable(value, what=f"the header {name} of {provider}")
-        self._headers = {**(headers or {}), "content-type": "application/json", "accept-encoding": "gzip"}
-        self._client = (
-            client if client is not None else pooled_client(self.base_url, connect_s=timeouts.connect_s)
-        )
+        self._headers = {
+            "user-agent": f"python-httpx/{httpx.__version__}",
+            **(headers or {}),
+            "content-type": "application/json",
+            "accept-encoding": "gzip",
+        }
+        self._transport = transport or pooled(self.base_url, connect_s=timeouts.connect_s)
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"Http({self.provider!r}, {self.base_url!r})"
@@ -111,7 +115,7 @@ class Http:
         if (call := idempotency_key.get()) is not None:
             check_sendable(call, what=f"the idempotency key of a call to {self.provider}")
             headers["idempotency-key"] = call
-        request = self._client.build_request("POST", self._url(path), content=body, headers=headers)
+        request = httpx.Request("POST", self._url(path), content=body, headers=headers)
         return self._exchange(request, model=model, deadline=deadline)
 
     def post_once(
@@ -119,7 +123,7 @@ class Http:
     ) -> AbstractAsyncContextManager[Reply]:
         """As `post`, for what must not be done twice: it is not sent again where a kept connection broke."""
         headers = {**self._headers, "accept": "application/json"}
-        request = self._client.build_request("POST", self._url(path), content=body, headers=headers)
+        request = httpx.Request("POST", self._url(path), content=body, headers=headers)
         return self._exchange(request, model=model, deadline=deadline, may_resend=False)
 
     def get(self, path: str, *, model: str, deadline: float) -> AbstractAsyncContextManager[Reply]:
@@ -129,7 +133,7 @@ class Http:
             model: what an error is said to be about, where it is no model.
         """
         headers = {name: value for name, value in self._headers.items() if name != "content-type"}
-        request = self._client.build_request("GET", self._url(path), headers=headers)
+        request = httpx.Request("GET", self._url(path), headers={**headers, "accept": "*/*"})
         return self._exchange(request, model=model, deadline=deadline)
 
     def _exchange(
@@ -139,7 +143,8 @@ class Http:
 
     async def aclose(self) -> None:
         """Close every connection; a call after this is a `ConfigError`."""
-        await self._client.aclose()
+        self._is_closed = True
+        await self._transport.aclose()
 
     def redacted(self, text: str) -> str:
         """`text` with the key, wherever a server echoed it, masked."""
@@ -214,19 +219,19 @@ class Http:
         The server closes idle connections when it likes; a request that meets the closing was not read.
         """
         for may_resend in (True, False):
-            token = was_reused.set(False)
+            token = was_opened.set(False)
             try:
                 return await self.sent_once(request, model=model, deadline=deadline)
             except ConnectError as exc:
-                if not (may_resend and exc.was_sent and was_reused.get()):
+                if not (may_resend and exc.was_sent and not was_opened.get()):
                     raise
             finally:
-                was_reused.reset(token)
+                was_opened.reset(token)
         raise AssertionError("unreachable")
 
     async def sent_once(self, request: httpx.Request, *, model: str, deadline: float) -> httpx.Response:
         """Send, and give the response as soon as its head is there; errors as `post`."""
-        if self._client.is_closed:
+        if self._is_closed:
             raise ConfigError(f"the connections of {self.provider} are closed; open a new client")
         loop = asyncio.get_running_loop()
         limit = deadline
@@ -235,7 +240,8 @@ class Http:
         failure: ProviderError
         try:
             async with asyncio.timeout_at(limit):
-                return await self._client.send(request, auth=self._auth, stream=True, follow_redirects=False)
+                with self._key_header.on(request, self.key):
+                    return await self._transport.handle_async_request(request)
         except TimeoutError:
             failure = self.timed_out(model, "total" if loop.time() >= deadline else "first_byte")
         except library_errors() as exc:

@@ -1,6 +1,7 @@
 """Where a provider wants its key, and how it gets there: on a request while that is sent, and not after."""
 
-from collections.abc import Generator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -15,20 +16,17 @@ class KeyHeader:
     name: str = "authorization"
     prefix: str = "Bearer "
 
+    @contextmanager
+    def on(self, request: httpx.Request, key: Secret | None) -> Iterator[None]:
+        """Put `key` on a request while the block sends it; None: there is none."""
+        if key is None:
+            yield
+            return
+        request.headers[self.name] = f"{self.prefix}{key.get_secret_value()}"
+        try:
+            yield
+        finally:
+            del request.headers[self.name]
+
 
 BEARER = KeyHeader()
-
-
-class KeyAuth(httpx.Auth):
-    """Puts the key on a request while it is sent."""
-
-    def __init__(self, key: Secret, header: KeyHeader) -> None:
-        self._key = key
-        self._header = header
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers[self._header.name] = f"{self._header.prefix}{self._key.get_secret_value()}"
-        try:
-            yield request
-        finally:
-            del request.headers[self._header.name]

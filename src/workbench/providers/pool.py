@@ -11,32 +11,26 @@ import urllib.request
 import zlib
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx
 
 from workbench.providers.addresses import is_loopback
 
-if TYPE_CHECKING:
-    import aiohttp
-
 Breakage = Literal["insecure", "late", "unreachable", "not_http", "lost", "unreadable"]
 """No secure connection, none in time, none at all; no HTTP, a connection that broke, or a damaged answer."""
 
-was_reused: ContextVar[bool] = ContextVar("was_reused", default=False)
-"""Whether the request under way went over a connection that was kept from an earlier one."""
+
+was_opened: ContextVar[bool] = ContextVar("was_opened", default=False)
+"""Whether a connection was opened for the request under way; otherwise it goes over one that was kept."""
 
 
-def pooled_client(base_url: str, *, connect_s: float) -> httpx.AsyncClient:
-    """An httpx client that has aiohttp below it: httpx's own pool costs more with every call under way."""
-    from httpx_aiohttp import AiohttpTransport
+def pooled(base_url: str, *, connect_s: float) -> httpx.AsyncBaseTransport:
+    """A transport to one base URL; httpx's own pool costs more with every call under way."""
+    from workbench.providers.transport import PooledTransport
 
-    transport = AiohttpTransport(
-        verify=_certificates(), proxy=_proxy(base_url), client=lambda: _session(_certificates())
-    )
-    timeout = httpx.Timeout(None, connect=connect_s, pool=connect_s)
-    return _CookielessClient(transport=transport, timeout=timeout, trust_env=False)
+    return PooledTransport(_certificates(), connect_s=connect_s, proxy=_proxy(base_url))
 
 
 @lru_cache(maxsize=256)
@@ -73,39 +67,6 @@ def breakage(exc: BaseException) -> Breakage:
         case aiohttp.ClientError() | httpx.HTTPError() | OSError() | EOFError():
             return "lost"
     return "unreadable"
-
-
-class _NoCookies(httpx.Cookies):
-    """None are kept, and no time is spent on looking for them: httpx copies every request to do that."""
-
-    def extract_cookies(self, response: httpx.Response) -> None:
-        pass
-
-
-_NO_COOKIES = _NoCookies()
-
-
-class _CookielessClient(httpx.AsyncClient):
-    @property  # type: ignore[misc]  # httpx has a setter as well, which nobody calls
-    def cookies(self) -> httpx.Cookies:
-        return _NO_COOKIES
-
-
-def _session(certificates: ssl.SSLContext) -> "aiohttp.ClientSession":
-    """Without a limit on connections: how many calls run at once is the client's business."""
-    import aiohttp
-
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_reuseconn.append(_note_reuse)
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ssl=certificates),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trace_configs=[trace],
-    )
-
-
-async def _note_reuse(_session: object, _context: object, _parameters: object) -> None:
-    was_reused.set(True)
 
 
 @lru_cache(maxsize=1)

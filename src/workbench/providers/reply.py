@@ -122,7 +122,7 @@ class Reply:
 
     def _raw_body(self) -> AsyncIterator[bytes]:
         if not isinstance(self._stream, httpx.AsyncByteStream):
-            raise ConfigError(f"the httpx client given for {self.http.provider} is not an async one")
+            raise ConfigError(f"the transport given for {self.http.provider} is not an async one")
         return aiter(self._stream)
 
     def _decoder_of_body(self) -> "zlib._Decompress | None":

@@ -121,7 +121,7 @@ class HttpProvider:
         wire: Wire,
         key: Secret | None = None,
         timeouts: Timeouts = TIMEOUTS,
-        client: httpx.AsyncClient | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._name = name
         self._wire = wire
@@ -132,7 +132,7 @@ class HttpProvider:
             key_header=wire.key_header,
             headers=wire.headers,
             timeouts=timeouts,
-            client=client,
+            transport=transport,
         )
 
     @property
