@@ -3,11 +3,14 @@
 import subprocess
 import sys
 import traceback
+from pathlib import Path
 
 import pytest
 
 from workbench.client.accounts import keys_of
+from workbench.client.key_sources import keys_at_hand
 from workbench.errors import ConfigError
+from workbench.redaction import masked
 from workbench.settings import Secret
 
 pytest.importorskip("keyring", reason="the extra 'keys' is not installed")
@@ -108,3 +111,24 @@ for name in ("nowhere.Keyring", "Keyring", "keyring.backends.null.Nobody"):
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.count("the keyring that PYTHON_KEYRING_BACKEND or keyringrc.cfg names cannot be") == 3
+
+
+def test_what_a_keyring_holds_is_masked_wherever_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory()
+    memory.set_password("workbench", "GROQ_API_KEY", KEY)
+    memory.set_password("workbench", "GROQ_API_KEY_2", f"{KEY}-2")
+    monkeypatch.setenv("WORKBENCH_KEYRING", "workbench")
+    with plugged(memory):
+        held = keys_at_hand()
+    assert held == [Secret(KEY), Secret(f"{KEY}-2")]
+    assert KEY not in masked(f"<{KEY}-2> <{KEY}>")
+
+
+def test_a_place_that_does_not_open_gives_no_key_and_stops_nobody(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WORKBENCH_KEY_FILE", str(tmp_path / "none"))
+    assert keys_at_hand() == []
+    monkeypatch.setenv("WORKBENCH_KEYRING", "workbench")
+    with plugged(Locked()):
+        assert keys_at_hand() == []

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from loopback import answering
 from loopback import serving as answering_at
@@ -329,6 +330,31 @@ async def test_a_server_of_mlflow_is_asked_over_http() -> None:
     assert await asked_over_http(b"<html>", 502) is None
     with pytest.raises(ConfigError, match="no version of router 'fleet' has the alias 'champion'"):
         await asked_over_http(ABSENT, 400)
+
+
+@pytest.mark.parametrize(
+    ("variables", "sent"),
+    [
+        ({}, None),
+        ({"TOKEN": "canary"}, "Bearer canary"),
+        ({"USERNAME": "me", "PASSWORD": "canary", "TOKEN": "other"}, "Basic bWU6Y2FuYXJ5"),
+    ],
+    ids=["none", "token", "password"],
+)
+async def test_a_server_of_mlflow_is_told_who_asks(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], sent: str | None
+) -> None:
+    seen = list[str | None]()
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("authorization"))
+        return web.json_response(KNOWN)
+
+    for name, value in variables.items():
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", value)
+    async with answering_at(("GET", "/api/2.0/mlflow/registered-models/alias", answer)) as url:
+        assert await asyncio.to_thread(version_at, CHAMPION, url) == "router:fleet/3"
+    assert seen == [sent]
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@
 | a protocol over HTTP | `endpoint`; its words: `chat_completions` |
 | what passes between them | `exchange` |
 | what callers may name, and what is decided | `targets`, `decisions` |
+| routers of MLflow: fetched, asked about, kept for a start | `registered`, `alias`, `router_shelf` |
 | who may call, and what it may cost | `tokens`, `virtual_keys`, `admin_tokens`, `admin` |
 | from a request to an answer | `gateway` |
-| what is kept | `database`, `outcome_log`, `outcome_journal` |
+| what is kept, and what it came to | `database`, `outcome_log`, `outcome_journal`, `usage` |
 | what those who run it see | `health`, `metrics`, `request_log` |
 """

@@ -3,7 +3,9 @@
 Asks what MLflow documents of its server (`registered-models/alias`), and one table of its database.
 """
 
+import os
 import re
+from base64 import b64encode
 from contextlib import suppress
 
 import sqlalchemy as sa
@@ -12,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from workbench.environment import sqlite_path
 from workbench.errors import ConfigError, TrackingError
 from workbench.redaction import without_password
+from workbench.settings import secret
 
 _ALIAS = re.compile(r"router:(?P<name>[^@/:]+)(?:@(?P<alias>[A-Za-z0-9_-]+))?")
 _CHAMPION = "champion"
@@ -39,7 +42,8 @@ def _told(name: str, alias: str, uri: str) -> int | None:
 
     url = f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias"
     try:
-        response = httpx.get(url, params={"name": name, "alias": alias}, timeout=_PATIENCE_S)
+        asked = {"name": name, "alias": alias}
+        response = httpx.get(url, params=asked, headers=_credentials(), timeout=_PATIENCE_S)
     except httpx.HTTPError as exc:
         raise _silent(uri, exc) from exc
     with suppress(ValueError, KeyError, TypeError):
@@ -49,6 +53,16 @@ def _told(name: str, alias: str, uri: str) -> int | None:
         if found["error_code"] in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise _gone(name, alias)
     return None
+
+
+def _credentials() -> dict[str, str]:
+    """Those of the variables that MLflow's own client reads."""
+    token, user = secret("MLFLOW_TRACKING_TOKEN"), os.environ.get("MLFLOW_TRACKING_USERNAME")
+    password = secret("MLFLOW_TRACKING_PASSWORD")
+    if user and password is not None:
+        pair = f"{user}:{password.get_secret_value()}".encode()
+        return {"authorization": f"Basic {b64encode(pair).decode()}"}
+    return {} if token is None else {"authorization": f"Bearer {token.get_secret_value()}"}
 
 
 def _read(name: str, alias: str, uri: str) -> int | None:
