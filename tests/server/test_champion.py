@@ -21,7 +21,8 @@ from workbench.errors import CheckpointError, ConfigError, TrackingError, Workbe
 from workbench.routing.baselines import Fixed
 from workbench.server.alias import version_at
 from workbench.server.config import ServerConfig
-from workbench.server.registered import load
+from workbench.server.registered import load, load_here
+from workbench.server.targets import Target
 
 tracking = pytest.importorskip("workbench.tracking", reason="the extra 'tracking' is not installed")
 from workbench.tracking.store import connected  # noqa: E402 - needs mlflow
@@ -222,6 +223,25 @@ async def test_a_server_that_is_started_again_serves_what_it_served_last(
         assert CHAMPION in await problems(server)
     modes = {path.stat().st_mode & 0o777 for path in (by_alias.folder / "routers").iterdir()}
     assert modes == {0o600}
+
+
+async def test_a_version_that_was_served_before_is_not_fetched_again(
+    by_alias: ServerConfig, registry: str
+) -> None:
+    loads = list[tuple[Target | None, Target]]()
+
+    def watched(address: str, former: Target | None) -> Target:
+        loads.append((former, load_here(address, former)))
+        return loads[-1][1]
+
+    patient = by_alias.model_copy(update={"reload_s": 60.0})
+    for _ in range(2):
+        async with running(patient, load=watched):
+            pass
+    assert [former is newest for former, newest in loads] == [False, False, True, True]
+    move(registry, 2)
+    async with running(patient, load=watched) as server:
+        assert await decided(server) == ("router:fleet/2", LARGE)
 
 
 async def test_what_is_kept_for_a_start_is_of_its_address_and_whole(

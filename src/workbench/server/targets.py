@@ -150,7 +150,8 @@ class Targets:
         """Load all again, beside the calls that go on; one that cannot be loaded stays as it was."""
         for name, address in self._addresses.items():
             try:
-                self._loaded[name] = await asyncio.to_thread(self._newest, name, address)
+                former = self._loaded.get(name)
+                self._loaded[name] = await asyncio.to_thread(self._newest, name, address, former)
                 self.problems.pop(name, None)
             except WorkbenchError as exc:
                 self._notice(name, exc)
@@ -206,10 +207,9 @@ class Targets:
         chosen = (model_id for target in self._loaded.values() for model_id in target.candidates)
         return tuple(dict.fromkeys((*self._models, *chosen)))
 
-    def _newest(self, name: str, address: str) -> Target:
-        """What is at `address` now: the same object where that is what `name` stood for."""
+    def _newest(self, name: str, address: str, former: Target | None) -> Target:
+        """What is at `address` now: the same object where it is `former` still."""
         begun_at = time.time()
-        former = self._loaded.get(name)
         is_file = address.endswith(_CHECKPOINT)
         target = self._read(address, former) if is_file else self._load_registered(address, former)
         if target is not former:
@@ -224,14 +224,15 @@ class Targets:
         return replace(target, static_rule=self._static_rule)
 
     def _newest_or_kept(self, name: str, address: str) -> Target:
+        kept = self._shelf.kept(name, address)
         try:
-            return self._newest(name, address)
+            target = self._newest(name, address, kept)
         except WorkbenchError as exc:
-            kept = self._shelf.kept(name, address)
             if kept is None:
                 raise
             self._notice(name, exc)
-            return replace(kept, static_rule=self._static_rule)
+            target = kept
+        return replace(target, static_rule=self._static_rule)
 
     def _read(self, address: str, former: Target | None) -> Target:
         path = self._folder / address
