@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -199,6 +200,28 @@ async def test_a_stream_that_outlasts_the_drain_is_ended_and_kept(tmp_path: Path
         assert await asyncio.to_thread(server.popen.wait, 10) == 0
     [row] = kept(tmp_path)
     assert row.error == "CancelledError"
+
+
+async def test_with_few_descriptors_one_caller_too_many_is_told_and_no_other_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "python"
+    script.write_text(f'#!/bin/sh\nulimit -n 256\nexec {sys.executable} "$@"\n')
+    script.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(script))
+    limits = httpx.Limits(max_connections=140)
+    async with (
+        process(tmp_path, limits={"concurrency": 1024}) as server,
+        httpx.AsyncClient(base_url=server.http.base_url, timeout=30, limits=limits) as http,
+    ):
+        body = ASKED | {"stream": True}
+        asked = (http.post("/v1/chat/completions", json=body, headers=server.caller) for _ in range(140))
+        ends = await asyncio.gather(*asked, return_exceptions=True)
+    statuses = Counter(end.status_code for end in ends if isinstance(end, httpx.Response))
+    assert set(statuses) <= {200, 503}
+    assert statuses[200] >= 90
+    assert all(isinstance(end, httpx.Response | httpx.TransportError) for end in ends)
+    assert "Too many open files" not in server.log.read_text()
 
 
 async def test_a_killed_server_has_every_answer_that_it_gave(tmp_path: Path) -> None:

@@ -59,13 +59,18 @@ def check_positive(name: str, value: float) -> None:
 
 
 def most_at_once(limits: Limits) -> int:
-    """How many calls can run at once: each takes a descriptor, and some are kept for files and the like."""
+    """How many calls can run at once: each takes a descriptor."""
+    return int(min(limits.concurrency, most_descriptors()))
+
+
+def most_descriptors() -> float:
+    """How many descriptors connections may take, as some are kept for files; infinity: any number."""
     if sys.platform == "win32":
-        return limits.concurrency
+        return math.inf
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most == resource.RLIM_INFINITY:
-        return limits.concurrency
-    return min(limits.concurrency, max(1, most - max(_KEPT_DESCRIPTORS, most // 4)))
+        return math.inf
+    return max(1, most - max(_KEPT_DESCRIPTORS, most // 4))
 
 
 LIMITS = Limits()

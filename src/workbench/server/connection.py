@@ -13,27 +13,37 @@ from workbench.server.config import LimitsConfig
 from workbench.server.exchange import Refusal
 from workbench.server.guard import SECURITY
 
-_REASONS = {400: b"Bad Request", 431: b"Request Header Fields Too Large"}
+_REASONS = {
+    400: b"Bad Request",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}
 _BAD = Refusal(400, "bad_http", "this is no HTTP request that the server takes")
+_TOO_MANY = Refusal(503, "too_many_connections", "the server has no room for one more caller now")
 _TOO_LARGE = Refusal(431, "headers_too_large", "the headers are too large")
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """Closes when a head is over `header_bytes`, or is not whole within `upload_s`.
+    """Closes when a head is over `header_bytes`, or is not whole within `upload_s`; and where it is one more
+    than `most_callers`.
 
     So it does when the rest of a body is late whose request was answered already. Only paths are taken as
     targets: an absolute address could name another host than the `Host` that was checked.
     """
 
-    def __init__(self, limits: LimitsConfig, **uvicorns: Any) -> None:
+    def __init__(self, limits: LimitsConfig, most_callers: float, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
         self._limits = limits
+        self._most_callers = most_callers
         self._deadline: asyncio.TimerHandle | None = None
         self._is_in_head = True
         self._n_head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
+        if len(self.connections) > self._most_callers:
+            self._refuse(_TOO_MANY)
+            return
         self._wait(self._limits.upload_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -72,6 +82,7 @@ class BoundedConnection(HttpToolsProtocol):
         body = encoded(error_body(refusal))
         lines = [b"HTTP/1.1 %d %s" % (refusal.status, _REASONS[refusal.status])]
         lines += [b"content-type: application/json", b"content-length: %d" % len(body), b"connection: close"]
+        lines += [b"retry-after: 1"] if refusal is _TOO_MANY else []
         lines += [name + b": " + value for name, value in SECURITY]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
         self.transport.close()

@@ -22,6 +22,7 @@ from workbench.server.app import Parts, make_app
 from workbench.server.config import ServerConfig, load_config
 from workbench.server.connection import BoundedConnection
 from workbench.server.database import DatabaseTrouble
+from workbench.server.descriptors import raise_limit, share_of_descriptors
 from workbench.server.foundation import Foundation, laid
 from workbench.server.gateway import Gateway
 from workbench.server.guard import App, Receive, Scope, Send
@@ -248,7 +249,7 @@ def uvicorn_server(app: App, config: ServerConfig) -> uvicorn.Server:
             lifespan="on",
             backlog=_BACKLOG,
             timeout_graceful_shutdown=round(config.limits.drain_s),
-            http=partial(BoundedConnection, config.limits),  # type: ignore[arg-type]  # is only called
+            http=partial(BoundedConnection, config.limits, share_of_descriptors()),  # type: ignore[arg-type]  # is only called
             ws="none",
         )
     )
@@ -260,12 +261,14 @@ def serve(server: Server, config: ServerConfig) -> None:
     Raises:
         WorkbenchError: it did not start.
     """
+    raise_limit()
     with _own_process(server):
         uvicorn_server(server, config).run()
 
 
 def serve_on(server: Server, config: ServerConfig, bound: socket, *, is_over: Callable[[], bool]) -> None:
     """The same on a socket that is bound; it also stops when `is_over`."""
+    raise_limit()
     process = uvicorn_server(server, config)
     process.config.callback_notify = partial(_stop_if, is_over, process)
     process.config.timeout_notify = 1

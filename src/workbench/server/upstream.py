@@ -12,6 +12,7 @@ from workbench.client.accounts import keys_of
 from workbench.providers.cache import Cached
 from workbench.providers.registry import ENDPOINTS, SIMULATOR, provider
 from workbench.server.config import ProviderConfig, ServerConfig
+from workbench.server.descriptors import share_of_descriptors
 from workbench.settings import Secret
 
 
@@ -35,11 +36,12 @@ async def client_of(
     if config.models_file is not None:
         catalog = catalog | read_catalog(config.models_file)
     accounts = [account for name, written in config.providers.items() for account in _accounts(name, written)]
+    most = int(min(config.limits.concurrency, share_of_descriptors()))
     client = connect(
         asked,
         providers=accounts if store is None else _cached(accounts, store, catalog),
         catalog=catalog,
-        limits=Limits(concurrency=config.limits.concurrency, deadline_s=config.limits.deadline_s),
+        limits=Limits(concurrency=most, deadline_s=config.limits.deadline_s),
         budget=budget,
         simulator_url=url,
         cache=store,
