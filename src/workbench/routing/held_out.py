@@ -37,12 +37,16 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Heads fitted without each part: `ridges` of each penalty [P, A, R], a network and `tasks` for each."""
+    """Heads fitted without each part: `ridges` of each penalty [P, A, R], a network and `tasks` for each.
+
+    `neighbours` are the prompts at `compared`; of each part those of the others are looked at.
+    """
 
     lesson: Lesson
     ridges: tuple[Singles, ...]
     networks: Networks
     neighbours: Neighbours
+    compared: NDArray[np.int64]
     tasks: tuple[TaskHead, ...]
 
     def said(self, parts: range, weighed: NDArray[np.int64]) -> Said:
@@ -82,11 +86,11 @@ class HeldOut:
         return head
 
     def _neighbours(self, part: NDArray[np.int64], weighed: NDArray[np.int64]) -> tuple[list[Floats], Floats]:
-        means, near = [], []
+        means, near, part_compared = [], [], part[self.compared]
         for start in range(0, len(weighed), _CHUNK):
             some = weighed[start : start + _CHUNK]
-            similarity = self.lesson.text[some] @ self.lesson.text.T
-            similarity[part[some][:, None] == part[None, :]] = -np.inf
+            similarity = self.lesson.text[some] @ self.neighbours.text.T
+            similarity[part[some][:, None] == part_compared] = -np.inf
             some_means, some_near = self.neighbours.means(similarity)
             means.append(some_means)
             near.append(some_near)
@@ -94,7 +98,12 @@ class HeldOut:
 
 
 def fit_held_out(
-    lesson: Lesson, networks: Networks, neighbours: Neighbours, *, penalties: Sequence[float]
+    lesson: Lesson,
+    networks: Networks,
+    neighbours: Neighbours,
+    *,
+    compared: NDArray[np.int64],
+    penalties: Sequence[float],
 ) -> HeldOut:
     """With ridges and tasks fitted without each part; the networks, one for each, are fitted already."""
     kept = ~lesson.withheld
@@ -103,6 +112,7 @@ def fit_held_out(
         ridges=tuple(ridges(lesson.rows, lesson.scores, kept=kept, penalties=penalties)),
         networks=networks,
         neighbours=neighbours,
+        compared=compared,
         tasks=tuple(
             fit_task_head(lesson.dense[rows], lesson.tasks[rows], lesson.scores[rows]) for rows in kept.T
         ),

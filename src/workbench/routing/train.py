@@ -46,8 +46,9 @@ class TrainConfig:
     are not learned.
 
     However many prompts there are, n-grams are learned from `max_learned` of them at most, all else from
-    `max_prompts` of these, and what is learned is weighed on `max_weighed`; the seed draws them. A fit then
-    needs no more time or memory beyond that than it takes to hold the features.
+    `max_prompts` of these, of which `max_compared` are kept as neighbours, and what is learned is weighed on
+    `max_weighed`; the seed draws them. A fit then needs no more time or memory beyond that than it takes to
+    hold the features, and a decision takes no longer than with so many neighbours.
     """
 
     penalties: tuple[float, ...] = (5.0, 20.0)
@@ -57,11 +58,13 @@ class TrainConfig:
     min_prompts: int = 3
     max_learned: int = 100_000
     max_prompts: int = 20_000
+    max_compared: int = 5_000
     max_weighed: int = 5_000
     networks: NetworkConfig = field(default_factory=NetworkConfig)
 
     def __post_init__(self) -> None:
-        for name in ("n_parts", "min_prompts", "max_learned", "max_prompts", "max_weighed"):
+        at_least_1 = ("n_parts", "min_prompts", "max_learned", "max_prompts", "max_compared", "max_weighed")
+        for name in at_least_1:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} of the controller is {getattr(self, name)}; it must be 1 or more")
         if not self.penalties or not self.n_neighbours:
@@ -111,9 +114,12 @@ def fit_controller(
         withheld=np.hstack([withheld, regions(tasks, text, config.n_regions, seed=seed)]),
         n_random=withheld.shape[1],
     )
-    neighbours = Neighbours(lesson.text, lesson.scores.astype(np.float32), config.n_neighbours)
+    compared = _sample(len(chosen), config.max_compared, seed)
+    neighbours = Neighbours(
+        lesson.text[compared], lesson.scores[compared].astype(np.float32), config.n_neighbours
+    )
     networks = fit_networks(lesson, config=config.networks, seed=seed, observer=observer)
-    held_out = fit_held_out(lesson, networks, neighbours, penalties=config.penalties)
+    held_out = fit_held_out(lesson, networks, neighbours, compared=compared, penalties=config.penalties)
     weighed = _sample(len(chosen), config.max_weighed, seed)
     at_home = held_out.said(range(lesson.n_random), weighed)
     away = held_out.said(range(lesson.n_random, lesson.withheld.shape[1]), weighed)
