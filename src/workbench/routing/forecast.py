@@ -89,6 +89,8 @@ def with_mean_costs(quality: Floats, models: KnownModels) -> Forecast:
 
 def pooled(forecasts: Sequence[Forecast]) -> Forecast:
     """Forecasts of different prompts for the same models, one after the other."""
+    if len(forecasts) == 1:
+        return forecasts[0]
     return Forecast(
         quality=np.concatenate([forecast.quality for forecast in forecasts]),
         cost_usd=np.concatenate([forecast.cost_usd for forecast in forecasts]),

@@ -61,9 +61,13 @@ class Spend:
         n_in, n_out = self.input_tokens.expected(dense), self.output_tokens.expected(dense)
         cost = n_in * self.price[:, 0] + n_out * self.price[:, 1]
         latency = self.pace[:, 0] + n_out * self.pace[:, 1]
-        cost = np.where(np.isnan(cost), self.cost_usd.expected(dense), cost)
-        latency = np.where(np.isnan(latency), self.latency_s.expected(dense), latency)
-        return cost, latency
+        return _filled(cost, self.cost_usd, dense), _filled(latency, self.latency_s, dense)
+
+
+def _filled(amounts: Floats, directly: LogLinear, dense: NDArray[np.float32]) -> Floats:
+    """[B, M] `amounts`, and where they are NaN what is said `directly`."""
+    unknown = np.isnan(amounts)
+    return np.where(unknown, directly.expected(dense), amounts) if unknown.any() else amounts
 
 
 def fit_spend(data: TrainingData, features: NDArray[np.float32]) -> Spend:
