@@ -209,13 +209,13 @@ async def test_with_few_descriptors_one_caller_too_many_is_told_and_no_other_fai
     script.write_text(f'#!/bin/sh\nulimit -n 256\nexec {sys.executable} "$@"\n')
     script.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(script))
-    limits = httpx.Limits(max_connections=140)
+    limits = httpx.Limits(max_connections=240)
     async with (
         process(tmp_path, limits={"concurrency": 1024}) as server,
         httpx.AsyncClient(base_url=server.http.base_url, timeout=30, limits=limits) as http,
     ):
         body = ASKED | {"stream": True}
-        asked = (http.post("/v1/chat/completions", json=body, headers=server.caller) for _ in range(140))
+        asked = (http.post("/v1/chat/completions", json=body, headers=server.caller) for _ in range(240))
         ends = await asyncio.gather(*asked, return_exceptions=True)
     statuses = Counter(end.status_code for end in ends if isinstance(end, httpx.Response))
     assert set(statuses) <= {200, 503}
