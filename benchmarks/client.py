@@ -14,17 +14,17 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from load_server import TEXT
 
 HERE = Path(__file__).parent
@@ -132,6 +132,11 @@ def worker(name: str, url: str, python: str = sys.executable) -> Iterator[Worker
         yield Worker(one)
 
 
+def median(values: Iterable[float]) -> float:
+    """By numpy: `import statistics` would find the benchmark beside this file."""
+    return float(np.median(list(values)))
+
+
 @contextmanager
 def server() -> Iterator[str]:
     """The URL of a server on the last core."""
@@ -188,15 +193,15 @@ def tabulate(report: Report, what: str, rounds: Rounds, *, most: float, n_parts:
     for name, first in rounds[0].items():
         n = first["n"] * n_parts
         mine = [one[name] for one in rounds]
-        ratio = statistics.median(one[name]["cpu_s"] / one["httpx"]["cpu_s"] for one in rounds)
+        ratio = median(one[name]["cpu_s"] / one["httpx"]["cpu_s"] for one in rounds)
         report.add(
             what,
             client=name,
-            cpu_us=1e6 * statistics.median(one["cpu_s"] for one in mine) / n,
+            cpu_us=1e6 * median(one["cpu_s"] for one in mine) / n,
             ratio_to_httpx=ratio,
-            per_s=n / statistics.median(one["wall_s"] for one in mine),
-            server_us=1e6 * statistics.median(one["server_cpu_s"] for one in mine) / n,
-            server_busy=statistics.median(one["server_cpu_s"] / one["wall_s"] for one in mine),
+            per_s=n / median(one["wall_s"] for one in mine),
+            server_us=1e6 * median(one["server_cpu_s"] for one in mine) / n,
+            server_busy=median(one["server_cpu_s"] / one["wall_s"] for one in mine),
             n_errors=sum(one["n_errors"] for one in mine),
         )
         if name == "workbench":
@@ -208,8 +213,8 @@ def measure_import(report: Report, *, n_rounds: int) -> None:
     modules = ("httpx", "workbench.client")
     rounds = [{name: import_s(name) for name in modules} for _ in range(1 + n_rounds)][1:]
     for name in modules:
-        report.add("import", module=name, seconds=statistics.median(one[name] for one in rounds))
-    ratio = statistics.median(one["workbench.client"] / one["httpx"] for one in rounds)
+        report.add("import", module=name, seconds=median(one[name] for one in rounds))
+    ratio = median(one["workbench.client"] / one["httpx"] for one in rounds)
     report.gates.append(Gate("import workbench.client / import httpx", ratio, 1.6))
     report.gates.append(Gate("sockets opened by the import", float(python_says(NO_SOCKETS)), 0))
 
@@ -218,7 +223,7 @@ def measure_outage(url: str, report: Report) -> None:
     """Fifteen calls of a model whose provider answers 503, with a fallback (RELIABILITY.md, row 60)."""
     with worker("workbench", url) as one:
         measured = one.ask(do="outage", n=15)
-    p50_s = statistics.median(measured["latencies_s"])
+    p50_s = median(measured["latencies_s"])
     report.add(
         "outage of the first provider",
         p50_s=p50_s,
@@ -237,7 +242,7 @@ def measure_limits(url: str, report: Report, *, n_rounds: int) -> None:
         for latency_ms in LATENCIES_MS:
             for n_slots in SLOTS:
                 rounds = [limited_round(url, one, latency_ms, n_slots) for _ in range(n_rounds)]
-                row = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+                row = {name: median(each[name] for each in rounds) for name in rounds[0]}
                 row["worst_ratio"] = min(each["ratio"] for each in rounds)
                 row["most_at_once"] = max(each["most_at_once"] for each in rounds)
                 row["n_lost"] = sum(each["n_lost"] for each in rounds)
@@ -279,9 +284,9 @@ def measure_callbacks(url: str, report: Report, *, n_rounds: int) -> None:
     report.add(
         f"the longest callback, {N_STREAMS_WATCHED} streams",
         cpu_ms=1e3 * max(each["callback_cpu_s"] for each in rounds),
-        median_cpu_ms=1e3 * statistics.median(each["callback_cpu_s"] for each in rounds),
+        median_cpu_ms=1e3 * median(each["callback_cpu_s"] for each in rounds),
         wall_ms=1e3 * max(each["callback_s"] for each in rounds),
-        median_wall_ms=1e3 * statistics.median(each["callback_s"] for each in rounds),
+        median_wall_ms=1e3 * median(each["callback_s"] for each in rounds),
         n_errors=sum(each["n_errors"] for each in rounds),
     )
     longest_ms = 1e3 * max(each["callback_cpu_s"] for each in rounds)
@@ -299,13 +304,11 @@ def measure_streams(url: str, report: Report, *, n_rounds: int) -> None:
         report.add(
             f"{N_STREAMS} streams at once, {N_CHUNKS_OF_MANY} chunks each",
             client=name,
-            wall_s=statistics.median(one["wall_s"] for one in mine),
-            wall_to_aiohttp=statistics.median(
-                one[name]["wall_s"] / one["aiohttp"]["wall_s"] for one in rounds
-            ),
-            cpu_s=statistics.median(one["cpu_s"] for one in mine),
-            server_cpu_s=statistics.median(one["server_cpu_s"] for one in mine),
-            kib_a_stream=statistics.median(kib_a_stream(one) for one in mine),
+            wall_s=median(one["wall_s"] for one in mine),
+            wall_to_aiohttp=median(one[name]["wall_s"] / one["aiohttp"]["wall_s"] for one in rounds),
+            cpu_s=median(one["cpu_s"] for one in mine),
+            server_cpu_s=median(one["server_cpu_s"] for one in mine),
+            kib_a_stream=median(kib_a_stream(one) for one in mine),
             n_errors=sum(one["n_errors"] for one in mine),
         )
     ours = report.rows[f"{N_STREAMS} streams at once, {N_CHUNKS_OF_MANY} chunks each"][-1]

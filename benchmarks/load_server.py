@@ -4,6 +4,7 @@
 |---|---|
 | `/whole` | one answer, always the same |
 | `/c500g1b0` | a stream of 500 chunks, one a millisecond; `b1000`: held until 1,000 streams are open |
+| `/c500g1b0r10` | the same, but every tenth stream is broken off in its middle |
 | `/down` | 503 |
 | `/f10` | the same answer as `/whole`, but 503 to every tenth request |
 | `/l8m50` | the same answer after 50 ms; 429 where 8 are being answered |
@@ -24,7 +25,7 @@ USAGE = {"prompt_tokens": 40, "completion_tokens": 44, "total_tokens": 84}
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _FAILING = re.compile(rb"f(\d+)")
 _LIMITED = re.compile(rb"l(\d+)m(\d+)")
-_STREAM = re.compile(rb"c(\d+)g(\d+)b(\d+)")
+_STREAM = re.compile(rb"c(\d+)g(\d+)b(\d+)(?:r(\d+))?")
 
 
 def main() -> None:
@@ -47,6 +48,7 @@ class Connection(asyncio.Protocol):
     n_answered = 0
     n_under_way = 0
     n_of_failing = 0
+    n_of_breaking = 0
     levels: list[int] = []  # noqa: RUF012 - of all connections
     held: list["Connection"] = []  # noqa: RUF012 - one list for all: the streams that wait for each other
 
@@ -69,8 +71,11 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, kind: bytes) -> None:
         if stream := _STREAM.fullmatch(kind):
-            n_chunks, gap_ms, n_held = map(int, stream.groups())
+            n_chunks, gap_ms, n_held, every = (int(number or 0) for number in stream.groups())
             self.chunks, self.gap_s, self.n_left = stream_of(n_chunks), gap_ms / 1e3, n_chunks
+            Connection.n_of_breaking += every > 0
+            breaks = every and Connection.n_of_breaking % every == 0
+            self.n_never_sent = n_chunks // 2 if breaks else -1
             self.transport.write(STREAM_HEAD)
             Connection.held.append(self)
             if len(Connection.held) >= n_held:
@@ -106,6 +111,9 @@ class Connection(asyncio.Protocol):
 
     def _send_chunk(self) -> None:
         if self.transport.is_closing():
+            return
+        if self.n_left == self.n_never_sent:
+            self.transport.abort()
             return
         if self.n_left == 0:
             self.transport.write(STREAM_END)

@@ -13,22 +13,25 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from served import LITELLM, Served, bare, litellm, ours, train
+from server_load import BROKEN_OFF
 
-from client import Gate, Report, cores, load, machine, print_report, process, server
+from client import Gate, Report, cores, load, machine, median, print_report, process, server
 
 HERE = Path(__file__).parent
 PARTS = ("start", "cpu", "streams", "long", "faults")
 N_CALLS = {1: 300, 50: 1_500, 200: 2_000}
 N_CALLS_OF_LITELLM = {1: 50, 50: 150, 200: 200}
-N_STREAMS, N_CHUNKS = 1_000, 20
+N_STREAMS, N_CHUNKS, BREAKS_EVERY = 1_000, 20, 10
+KEPT_S = 40.0
+"""How long idle connections to providers may be kept."""
 N_FAULTS = 3_000
 RATIO_GATE, START_GATE_S, MEMORY_GATE_MIB, GROWTH_GATE_MIB = 3.0, 2.0, 110.0, 64.0
 
@@ -128,10 +131,6 @@ def tabulate(report: Report, concurrency: int, rounds: list[dict[str, dict[str, 
             report.gates.append(Gate(f"CPU of a request, {concurrency} at a time / bare", ratio, RATIO_GATE))
 
 
-def median(values: Iterable[float]) -> float:
-    return float(np.median(list(values)))
-
-
 def measure_streams(bench: Bench) -> None:
     """Streams that are all open before the first piece comes."""
     path = f"c{N_CHUNKS}g1b{N_STREAMS}"
@@ -140,6 +139,21 @@ def measure_streams(bench: Bench) -> None:
         shown = {name: found[name] for name in ("wall_s", "p95_ms", "n_errors")}
         bench.report.add(f"{N_STREAMS} streams at once", **shown, rss_mib=one.rss_mib)
     bench.report.gates.append(Gate(f"errors in {N_STREAMS} streams", found["n_errors"], 0))
+    path += f"r{BREAKS_EVERY}"
+    with bench.ours(path, path, path, is_asked=False) as one:
+        n_before = one.n_descriptors
+        found = bench.callers.ask(one, n=N_STREAMS, concurrency=N_STREAMS, is_streamed=True)
+        limit_s = time.monotonic() + KEPT_S
+        while one.n_descriptors > n_before and time.monotonic() < limit_s:
+            time.sleep(0.1)
+        n_more = one.n_descriptors - n_before
+    n_told = found["statuses"].get(str(BROKEN_OFF), 0)
+    n_whole, n_broken = N_STREAMS - found["n_errors"], N_STREAMS // BREAKS_EVERY
+    what = f"{N_STREAMS} streams at once, one in {BREAKS_EVERY} broken off upstream"
+    bench.report.add(what, n_whole=n_whole, n_told=n_told, n_descriptors_more=n_more)
+    n_wrong = abs(n_whole + n_broken - N_STREAMS) + abs(n_told - n_broken)
+    bench.report.gates.append(Gate("streams neither whole nor told that they broke off", n_wrong, 0))
+    bench.report.gates.append(Gate("descriptors more after them", n_more, 0))
 
 
 def measure_long(bench: Bench, *, n_requests: int) -> None:

@@ -12,7 +12,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-END_OF_STREAM = b"data: [DONE]"
+END_OF_STREAM, ERROR_IN_STREAM = b"data: [DONE]", b'data: {"error":'
+BROKEN_OFF = 502
+"""How a stream counts that began, and ended with an error in it."""
 
 
 @dataclass(slots=True)
@@ -97,18 +99,19 @@ async def _caller(load: Load, found: Measured) -> None:
 
 
 async def _answer(reader: asyncio.StreamReader) -> int:
-    """The status of an answer that came whole."""
+    """The status of an answer that came whole, or told that it broke off."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     status = int(head.split(b" ", 2)[1])
     _, found, length = head.partition(b"content-length: ")
     if found:
         await reader.readexactly(int(length.split(b"\r\n")[0]))
         return status
-    has_ended = False
+    ended = 0
     while size := int(await reader.readline(), 16):
-        has_ended = END_OF_STREAM in await reader.readexactly(size + 2) or has_ended
+        piece = await reader.readexactly(size + 2)
+        ended = BROKEN_OFF if ERROR_IN_STREAM in piece else status if END_OF_STREAM in piece else ended
     await reader.readline()
-    return status if has_ended else 0
+    return ended
 
 
 def main() -> None:
