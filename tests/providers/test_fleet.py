@@ -210,8 +210,8 @@ def test_a_model_goes_by_its_name_or_its_id(fleet: Fleet) -> None:
 
 @given(st.decimals(-(10**9), 10**9, places=3) | st.integers(-(10**12), 10**12))
 def test_a_wrong_number_is_off_by_about_a_tenth_or_more(number: Decimal | int) -> None:
-    for text in wrong_answers(f"{number}"):
-        assert abs(Decimal(text) - number) >= abs(Decimal(number)) * Decimal("0.09")
+    for text in wrong_answers(f"{number}"):  # 13 for 14 is the least: a tenth in whole units
+        assert abs(Decimal(text) - number) >= abs(Decimal(number)) * Decimal("0.07")
         assert Decimal(text) != number
 
 

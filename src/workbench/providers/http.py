@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from workbench import __version__
 from workbench.errors import (
     BadResponseError,
     ConfigError,
@@ -82,7 +83,7 @@ class Http:
             check_sendable(name, what=f"a header name of {provider}")
             check_sendable(value, what=f"the header {name} of {provider}")
         self._headers = {
-            "user-agent": f"python-httpx/{httpx.__version__}",
+            "user-agent": f"workbench/{__version__}",
             **(headers or {}),
             "content-type": "application/json",
             "accept-encoding": "gzip",

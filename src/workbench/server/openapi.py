@@ -39,6 +39,7 @@ _REFUSALS = {
     "431": "the headers are too large",
     "500": "the server failed",
     "502": "the provider failed",
+    "503": "the server has no room for one more caller, or is not ready",
     "504": "the provider did not answer in time",
 }
 
