@@ -58,3 +58,16 @@ async def test_one_that_left_is_not_decided_and_keeps_nobody_waiting() -> None:
     leaving.cancel()
     assert (await staying).model_id == "a/short"
     assert router.sizes == [1]
+
+
+async def test_turns_that_bring_more_are_waited_for_and_no_other() -> None:
+    router, decisions = Lengths(), Decisions()
+    target = Target(router, ("a/short", "a/long"))
+
+    async def ask(n_turns: int) -> None:
+        for _ in range(n_turns):
+            await asyncio.sleep(0)
+        await decisions.made(target, Prompt("p", "no"))
+
+    await asyncio.gather(*(ask(n_turns) for n_turns in (0, 0, 1, 2, 9)))
+    assert router.sizes == [4, 1]

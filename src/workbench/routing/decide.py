@@ -88,7 +88,7 @@ def decide_all(router: Predictor, prompts: Sequence[Prompt], candidates: Sequenc
     names, models = distinct(candidates, router.name), router.models
     forecast = router.forecast(prompts)
     order = by_score(forecast, cost_weight=router.cost_weight, latency_weight=router.latency_weight)
-    ranked = (ranked_candidates(names, [models.model_ids[i] for i in row]) for row in order)
+    ranked = (ranked_candidates(names, [models.model_ids[i] for i in row]) for row in order.tolist())
     return [decision(router.name, one, forecast, models, row=row) for row, one in enumerate(ranked)]
 
 
@@ -148,4 +148,4 @@ def _check_weight(name: str, weight: float, column: str, models: KnownModels) ->
 
 
 def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return None if math.isnan(value) else float(value)

@@ -25,7 +25,10 @@ class Together(Protocol):
 
 
 class Decisions:
-    """Makes those that are asked for in one turn of the event loop together."""
+    """Makes together what is asked for in one turn of the event loop, and in the turns after it that add to it.
+
+    What is asked for alone waits for nobody.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[int, _Batch] = {}
@@ -50,15 +53,18 @@ class Decisions:
         batch = self._waiting.get(id(router))
         if batch is None:
             batch = self._waiting[id(router)] = _Batch(router, target.candidates)
-            asyncio.get_running_loop().call_soon(self._decide, batch)
+            asyncio.get_running_loop().call_soon(self._decide, batch, 0)
         waiting: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         batch.asked.append((prompt, waiting))
         if len(batch.asked) >= _MOST_AT_ONCE:
             del self._waiting[id(router)]
         return await waiting
 
-    def _decide(self, batch: "_Batch") -> None:
+    def _decide(self, batch: "_Batch", n_before: int) -> None:
         if self._waiting.get(id(batch.router)) is batch:
+            if len(batch.asked) > max(1, n_before):
+                asyncio.get_running_loop().call_soon(self._decide, batch, len(batch.asked))
+                return
             del self._waiting[id(batch.router)]
         batch.decide()
 
