@@ -15,6 +15,7 @@ from socket import socket
 from typing import Any
 
 import uvicorn
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
 
 from workbench.client.events import configure_events, configure_spans
 from workbench.errors import ConfigError, WorkbenchError
@@ -289,6 +290,7 @@ def _own_process(server: Server) -> Iterator[None]:
         gc.collect()
         gc.freeze()  # what is there now stays: nobody need look for garbage in it
         gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])
+        threadpool_limits(1)  # threads would wait for each other longer than they multiply
         tell(token)
 
     server.on_ready = settle
