@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from workbench.server.bodies import encoded, error_body
 from workbench.server.config import LimitsConfig
 from workbench.server.exchange import Refusal
-from workbench.server.guard import SECURITY
+from workbench.server.guard import LEFT, SECURITY
 
 _REASONS = {
     400: b"Bad Request",
@@ -36,6 +36,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._limits = limits
         self._most_callers = most_callers
         self._deadline: asyncio.TimerHandle | None = None
+        self._left: asyncio.Future[None] = self.loop.create_future()
         self._is_in_head = True
         self._n_head_bytes = 0
 
@@ -48,6 +49,8 @@ class BoundedConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        if not self._left.done():
+            self._left.set_result(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -58,6 +61,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = {LEFT: {"future": self._left}}
         self._is_in_head = True
         if self._deadline is None:
             self._wait(self._limits.upload_s)
@@ -68,6 +72,11 @@ class BoundedConnection(HttpToolsProtocol):
         if not self.url.startswith(b"/"):
             raise ValueError("the target is no path")  # the parser gives it to `send_400_response`
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if not self.pipeline:
+            self.flow.resume_reading()  # whoever leaves is heard of by reading
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -14,7 +14,7 @@ from workbench.server.bodies import encoded
 from workbench.server.config import LimitsConfig
 from workbench.server.exchange import Refusal, Routed, Wire, headers_of
 from workbench.server.gateway import Gateway
-from workbench.server.guard import FailedAttempts, Receive, Scope, Send, body_of
+from workbench.server.guard import LEFT, FailedAttempts, Receive, Scope, Send, body_of
 from workbench.server.request_log import note
 from workbench.server.request_log import request_id as id_of_request
 from workbench.server.virtual_keys import Caller, VirtualKeys
@@ -74,7 +74,7 @@ class Endpoint:
         body = await body_of(receive, most_bytes=limits.body_bytes, within_s=limits.upload_s)
         asked = self._wire.read(body, request_id=request_id)
         routed = await self._gateway.route(caller, asked, request_id=request_id)
-        await _until_left(self._work(caller, routed, send), receive)
+        await _until_left(self._work(caller, routed, send), scope)
 
     def _work(self, caller: Caller, routed: Routed, send: Send) -> Coroutine[None, None, None]:
         if not routed.asked.is_streamed:
@@ -119,27 +119,26 @@ class Endpoint:
         await send({"type": "http.response.body", "body": b""})
 
 
-async def _until_left(work: Coroutine[None, None, None], receive: Receive) -> None:
+async def _until_left(work: Coroutine[None, None, None], scope: Scope) -> None:
     """Do the work, unless the caller goes away first: then it ends, so that nothing more is paid for."""
     doing = asyncio.current_task()
+    gone: asyncio.Future[None] = scope["extensions"][LEFT]["future"]
     has_left = False
 
-    async def watch() -> None:
+    def leave(_: object) -> None:
         nonlocal has_left
-        while (await receive())["type"] != "http.disconnect":
-            pass
         has_left = True
         if doing is not None:
             doing.cancel()
 
-    watching = asyncio.create_task(watch())
+    gone.add_done_callback(leave)
     try:
         await work
     except asyncio.CancelledError:
         if not has_left or doing is None or doing.uncancel():
             raise  # by the server, which stops
     finally:
-        watching.cancel()
+        gone.remove_done_callback(leave)
 
 
 def token_of(scope: Scope) -> str:

@@ -25,6 +25,8 @@ SECURITY = (
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
+LEFT = "workbench.left"
+"""The extension of a scope that has a `future`, which is done when the caller has gone."""
 _CLOSE = {"connection": "close"}
 """Where the rest of a body is not read."""
 _N_TRIES = 20
@@ -89,15 +91,19 @@ class Guard:
             await self._app(scope, receive, secured)
 
     def _problem(self, scope: Scope) -> Refusal | None:
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        hosts, n_bytes, first = list[bytes](), 0, dict[bytes, bytes]()
+        for name, value in scope["headers"]:
+            n_bytes += len(name) + len(value)
+            first.setdefault(name, value)
+            if name == b"host":
+                hosts.append(value)
         if len(hosts) != 1 or _host_name(hosts[0]) not in self._hosts:
             return Refusal(400, "wrong_host", "this server is not called so; add the name to `hosts`")
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._limits.header_bytes:
+        if n_bytes > self._limits.header_bytes:
             return Refusal(431, "headers_too_large", "the headers are too large")
-        coding = _header(scope, b"content-encoding")
-        if coding not in (None, b"", b"identity"):
+        if first.get(b"content-encoding") not in (None, b"", b"identity"):
             return Refusal(415, "unsupported_encoding", "send the body uncompressed")
-        length = _header(scope, b"content-length")
+        length = first.get(b"content-length")
         if length is not None and (not length.isdigit() or int(length) > self._limits.body_bytes):
             return too_large(self._limits.body_bytes)
         return None
