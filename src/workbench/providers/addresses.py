@@ -1,12 +1,15 @@
 """What may be sent, and where to: base URLs, keys, headers and names are checked before anything is sent."""
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 import httpx
 
 from workbench.errors import ConfigError
 from workbench.settings import Secret
+
+_SENDABLE = re.compile(r"[ -~\xa0-\xff]*")
 
 
 def checked_base_url(base_url: str, *, provider: str, has_key: bool) -> str:
@@ -76,4 +79,4 @@ def _problem_of(base_url: str) -> str | None:
 
 
 def _is_sendable(text: str) -> bool:
-    return all(" " <= character <= "\xff" and not "\x7f" <= character <= "\x9f" for character in text)
+    return _SENDABLE.fullmatch(text) is not None

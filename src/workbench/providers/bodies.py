@@ -8,6 +8,8 @@ from workbench.providers.json_body import JsonError, JsonObject, decode_utf8, is
 from workbench.providers.reply import Reply
 from workbench.providers.status import Complaint, complaint_of, refused
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
 
 def encoded(fields: Mapping[str, object], *, what: str) -> bytes:
     """The body of a request.
@@ -15,7 +17,7 @@ def encoded(fields: Mapping[str, object], *, what: str) -> bytes:
     Raises:
         DataError: `what` is to be sent has half of a character in it.
     """
-    text = json.dumps(fields, ensure_ascii=False)
+    text = _ENCODER.encode(fields)
     if not is_encodable(text):
         raise DataError(f"{what} has half of a surrogate pair, which is no text")
     return text.encode()

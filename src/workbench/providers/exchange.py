@@ -52,7 +52,7 @@ class Exchange:
         if request is None:
             raise ConfigError("an exchange is made once")
         self._response = response = await send(request, model=self._model, deadline=self._deadline)
-        headers = dict(response.headers.items())  # looked up a score of times, which httpx does slowly
+        headers = _texts(response.headers)
         response.request, response.headers = _NO_REQUEST, _NO_HEADERS
         if (observe := head_observer.get()) is not None:
             try:
@@ -65,3 +65,12 @@ class Exchange:
     async def __aexit__(self, *exc: object) -> None:
         if self._response is not None:
             await self._response.aclose()
+
+
+def _texts(headers: httpx.Headers) -> dict[str, str]:
+    """Looked up a score of times, which httpx does slowly; one that comes twice is joined by a comma."""
+    texts: dict[str, str] = {}
+    for raw_name, raw_value in headers.raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        texts[name] = f"{texts[name]}, {value}" if name in texts else value
+    return texts

@@ -250,6 +250,8 @@ class Gathered:
 
     def _shown_logprobs(self) -> tuple[TokenLogprob, ...]:
         """None at all where the tokens spell our key: which of them do is not worth telling."""
+        if not self._logprobs:
+            return ()
         written = "".join(one.token + "".join(name for name, _ in one.top) for one in self._logprobs)
         spelt = "".join(one.token for one in self._logprobs)
         is_safe = all(self._http.redacted(text) == text for text in (written, spelt))

@@ -116,15 +116,13 @@ class Http:
         if (call := idempotency_key.get()) is not None:
             check_sendable(call, what=f"the idempotency key of a call to {self.provider}")
             headers["idempotency-key"] = call
-        request = httpx.Request("POST", self._url(path), content=body, headers=headers)
-        return self._exchange(request, model=model, deadline=deadline)
+        return self._exchange(self._post(path, body, headers), model=model, deadline=deadline)
 
     def post_once(
         self, path: str, body: bytes, *, model: str, deadline: float
     ) -> AbstractAsyncContextManager[Reply]:
         """As `post`, for what must not be done twice: it is not sent again where a kept connection broke."""
-        headers = {**self._headers, "accept": "application/json"}
-        request = httpx.Request("POST", self._url(path), content=body, headers=headers)
+        request = self._post(path, body, {**self._headers, "accept": "application/json"})
         return self._exchange(request, model=model, deadline=deadline, may_resend=False)
 
     def get(self, path: str, *, model: str, deadline: float) -> AbstractAsyncContextManager[Reply]:
@@ -213,6 +211,14 @@ class Http:
 
     def _url(self, path: str) -> httpx.URL:
         return parsed(f"{self.base_url}/{path}")
+
+    def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> httpx.Request:
+        """With a stream, httpx does not search the headers for a form, a host and a length."""
+        url = self._url(path)
+        whole = {"host": url.netloc.decode(), **headers, "content-length": str(len(body))}
+        request = httpx.Request("POST", url, headers=whole, stream=httpx.ByteStream(body))
+        request.read()
+        return request
 
     async def sent(self, request: httpx.Request, *, model: str, deadline: float) -> httpx.Response:
         """Send, and once more where a kept connection had been closed by the server meanwhile.

@@ -39,6 +39,7 @@ class Reply:
     """
 
     __slots__ = (
+        "_at_hand",
         "_compressed",
         "_deadline",
         "_decoder",
@@ -67,6 +68,7 @@ class Reply:
         self.http = http
         self.model = model
         self._stream = response.stream
+        self._at_hand = iter(response.stream) if isinstance(response.stream, httpx.ByteStream) else None
         self._raw: AsyncIterator[bytes] | None = None
         self._decoder: zlib._Decompress | None = None
         self._compressed = b""
@@ -146,6 +148,8 @@ class Reply:
         raise failure
 
     async def _next(self, raw: AsyncIterator[bytes]) -> bytes | None:
+        if self._at_hand is not None:
+            return next(self._at_hand, None)
         loop = asyncio.get_running_loop()
         failure: ProviderError
         limit = self._deadline

@@ -21,6 +21,7 @@ class PooledTransport(AiohttpTransport):
     """Without a limit on connections: how many calls run at once is the client's business.
 
     It does what `AiohttpTransport` does with a body that is there and comes back undecoded, in half the time.
+    What came whole with its head, as a short answer does, is there at once.
     """
 
     def __init__(self, certificates: ssl.SSLContext, *, connect_s: float, proxy: httpx.Proxy | None) -> None:
@@ -42,7 +43,9 @@ class PooledTransport(AiohttpTransport):
                 allow_redirects=False,
                 **_through(self.proxy),
             )
-        return httpx.Response(response.status, headers=response.raw_headers, stream=_Body(response))
+        is_whole = response.content.is_eof()
+        stream = httpx.ByteStream(response.content.read_nowait()) if is_whole else _Body(response)
+        return httpx.Response(response.status, headers=response.raw_headers, stream=stream)
 
     def _session(self) -> aiohttp.ClientSession:
         """Made where there is an event loop."""
