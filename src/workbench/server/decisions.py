@@ -25,7 +25,7 @@ class Together(Protocol):
 
 
 class Decisions:
-    """Makes together what is asked for in one turn of the event loop, and in the turns after it that add to it.
+    """Makes together what is asked for in one turn of the event loop, and in those after it that bring more.
 
     What is asked for alone waits for nobody.
     """
