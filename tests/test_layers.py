@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "workbench"
 
 LAYERS = [
-    {"types", "errors", "settings", "environment", "storage", "redaction"},
+    {"types", "errors", "settings", "environment", "storage", "redaction", "plain_yaml"},
     {"catalog", "outcomes", "datasets", "features", "answers", "stats", "budget", "cache"},
     {"providers", "routing", "scoring"},
     {"client", "experiment"},
@@ -47,14 +47,12 @@ OWNERS = {
     "typer": {"cli"},
     "fastapi": {
         "server.admin",
-        "server.app",
-        "server.failures",
-        "server.operations",
+        "server.administration",
         "server.openapi",
         "server.experiment_routes",
     },
     "prometheus_client": {"server.metrics", "server.merged_metrics"},
-    "starlette": {"server.app", "server.failures"},
+    "starlette": {"server.app", "server.failures", "server.operations"},
     "uvicorn": {"server.server", "server.connection"},
     "alembic": {"server.schema", "server.migrations"},
     "sqlalchemy": {

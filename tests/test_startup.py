@@ -13,7 +13,8 @@ LATE = {
     ),
     "workbench.cli": ("httpx", "numpy", "pandas", "pydantic"),
     "workbench.serve_session": (
-        "pandas", "pyarrow", "sklearn", "torch", "mlflow", "matplotlib", "alembic",
+        "pandas", "pyarrow", "sklearn", "torch", "mlflow", "matplotlib", "alembic", "fastapi",
+        "sqlalchemy.dialects.postgresql", "workbench.experiment", "workbench.scoring",
         "scipy.stats", "scipy.optimize", "scipy.linalg",
     ),
 }  # fmt: skip

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from starlette.routing import Mount
+from starlette.routing import Mount, Router
 
 from server.conftest import Running
 from workbench.server.administrator import is_below
@@ -23,6 +23,8 @@ def routes_of(app: object) -> Iterator[str]:
             yield from routes_of(inner)
         else:
             yield re.sub(r":\w+}", "}", route.path)
+    if isinstance(app, Router):
+        yield from routes_of(app.default)
     for name in ("_reading", "_app"):
         if routes is None and (inner := getattr(app, name, None)) is not None:
             yield from routes_of(inner)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -19,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from workbench.errors import ConfigError, DataError
+from workbench.errors import ConfigError
 from workbench.experiment.analysis_spec import AnalysisSpec
 from workbench.experiment.arm_spec import (
     ArmDecodingSpec,
@@ -36,13 +35,12 @@ from workbench.experiment.arm_spec import (
 )
 from workbench.experiment.arm_spec import ArmSpec as ArmSpec
 from workbench.experiment.design_spec import DesignSpec, StoppingSpec
-from workbench.redaction import holds_secret, refuse_secrets
+from workbench.plain_yaml import read_yaml
+from workbench.redaction import refuse_secrets
 from workbench.routing.aim import Aim, read_aim
 from workbench.scoring import ScorerOptions, read_options
-from workbench.storage import read_bytes, safe_name
+from workbench.storage import safe_name
 from workbench.types import Decoding
-
-_MAX_BYTES = 1_000_000
 
 
 def _file_name(name: str) -> str:
@@ -245,7 +243,7 @@ def load_training_spec(path: str | Path) -> TrainingSpec:
 
 
 def _parsed(model: type[_Spec], path: Path) -> _Spec:
-    raw = read_yaml(path)
+    raw = read_yaml(path, purpose="experiment")
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: a spec is a mapping of keys, such as name and question")
     try:
@@ -254,23 +252,6 @@ def _parsed(model: type[_Spec], path: Path) -> _Spec:
         raise ConfigError("\n".join(f"{path}: {text}" for text in _explained(exc))) from exc
     refuse_secrets(_shown_texts(raw), what=f"{path}:")
     return spec
-
-
-def read_yaml(path: Path, *, purpose: str = "experiment") -> object:
-    """Plain YAML: no tags, no anchors, no repeated keys, no key of a provider, at most 1 MB."""
-    try:
-        content = read_bytes(path, purpose=purpose, max_bytes=_MAX_BYTES)
-    except DataError as exc:
-        raise ConfigError(str(exc)) from exc
-    if holds_secret(content.decode(errors="replace")):  # before a parser quotes it in an error
-        raise ConfigError(
-            f"{path} holds what looks like a key, and would be kept in plain text; "
-            "leave it out and set the provider's key in the environment"
-        )
-    try:
-        return yaml.load(content, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader that allows less
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as exc:
-        raise ConfigError(f"{path} is not plain YAML: {' '.join(str(exc).split())}") from exc
 
 
 def digest(value: object) -> str:
@@ -282,23 +263,6 @@ def _shown_texts(raw: Mapping[Any, Any]) -> dict[str, object]:
     """What a report and a tracking store show as written: checked now, not when the run has been paid."""
     arms = raw.get("arms", [])
     return {"question": raw["question"]} | {f"arms[{n}].name": arm["name"] for n, arm in enumerate(arms)}
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without anchors (which can grow a small file to gigabytes) and without repeated keys."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("anchors and aliases (& and *) are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for position, key in enumerate(keys):
-            if key in keys[:position]:
-                mark = node.value[position][0].start_mark
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", mark)
-        return super().construct_mapping(node, deep)
 
 
 def _explained(exc: ValidationError) -> list[str]:

@@ -43,23 +43,39 @@ def spelled(codes: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.u
 @lru_cache(maxsize=1)
 def _tables() -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
     """[_N_LISTED] the lower-case code point, and the kind, of each."""
-    categories = np.array([ucd_3_2_0.category(chr(code)) for code in range(_N_LISTED)])
-    is_space = np.isin(categories, ("Zs", "Zl", "Zp", "Cc"))
+    categories = _Categories()
+    is_space = categories.are("Z", "Cc")
     lower = np.arange(_N_LISTED, dtype=np.uint32)
-    for code in np.flatnonzero(np.isin(categories, ("Lu", "Lt"))).tolist():
+    for code in np.flatnonzero(categories.are("Lu", "Lt")).tolist():
         lower[code] = ord(chr(code).lower()[0])  # U+0130 alone becomes two characters: `i` and a dot
     lower[is_space] = ord(" ")
     return lower, _kinds(categories, is_space)
 
 
-def _kinds(categories: NDArray[np.str_], is_space: NDArray[np.bool_]) -> NDArray[np.uint8]:
+class _Categories:
+    """The general category of each listed code point, as a small number: texts would take megabytes."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        named = map(ucd_3_2_0.category, map(chr, range(_N_LISTED)))
+        numbered = (self._numbers.setdefault(name, len(self._numbers)) for name in named)
+        self._found = np.fromiter(numbered, dtype=np.uint8, count=_N_LISTED)
+
+    def are(self, *beginnings: str) -> NDArray[np.bool_]:
+        """[_N_LISTED] whether the category's name begins with one of these."""
+        return np.isin(self._found, [n for name, n in self._numbers.items() if name.startswith(beginnings)])
+
+
+def _kinds(categories: _Categories, is_space: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """[_N_LISTED] the kind of each code point; marks are letters, as vowels of Hindi and Arabic are."""
-    is_new = categories == "Cn"
+    is_new = categories.are("Cn")
     for start, end in _SYMBOLS:
         is_new[start:end] = False
-    is_letter = np.isin(categories.astype("U1"), ("L", "M", "N")) | is_new
+    is_letter = categories.are("L", "M", "N") | is_new
     is_letter[ord("_")] = True
-    kind = np.select([is_space, is_letter], [SPACE, LETTER], MARK).astype(np.uint8)
+    kind = np.full(_N_LISTED, MARK, dtype=np.uint8)
+    kind[is_letter] = LETTER
+    kind[is_space] = SPACE
     for start, end in _IDEOGRAPHS:
         kind[start:end][is_letter[start:end]] = IDEOGRAPH
     kind[-1] = IDEOGRAPH

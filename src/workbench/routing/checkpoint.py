@@ -116,13 +116,13 @@ def _put_together(parts: Settings, payload: bytes) -> Router:
 
 
 def _opened(content: bytes, path: Path) -> tuple[Settings, bytes]:
-    magic, _, rest = content.partition(b"\n")
+    magic, digest, line, payload = (*content.split(b"\n", 3), b"", b"", b"")[:4]
     if magic != _MAGIC:
         raise _refused(content, path, "it is not a saved router")
-    digest, _, body = rest.partition(b"\n")
-    if digest != hashlib.sha256(body).hexdigest().encode():
+    summed = hashlib.sha256(line + b"\n")
+    summed.update(payload)
+    if digest != summed.hexdigest().encode():
         raise _refused(content, path, "it is damaged or cut short: the checksum does not match")
-    line, _, payload = body.partition(b"\n")
     try:
         header = json.loads(line)
     except (ValueError, RecursionError) as exc:

@@ -121,8 +121,9 @@ class Heads:
         n_patterns = self.ridges.shape[2]
         require(self.weights.shape == self.position.shape, "features")
         require(bool((self.position < len(self.ridges)).all()), "buckets")
-        shared = self.projection.uses_embedding or np.array_equal(self.projection.weights, self.weights)
-        require(shared, "weights")
+        if not self.projection.uses_embedding:
+            require(np.array_equal(self.projection.weights, self.weights), "weights")
+            object.__setattr__(self, "weights", self.projection.weights)  # once in memory
         require(self.neighbours.scores.shape[1] == n_patterns == self.networks.output.shape[2], "patterns")
         require(self.tasks.scores.shape[1] == n_patterns, "patterns")
         n_columns = self.projection.n_columns

@@ -8,7 +8,7 @@ from workbench.server.guard import App, FailedAttempts, Message, Receive, Scope,
 
 ADMINISTRATION = ("/admin", "/metrics")
 """Where an admin token is needed, also below."""
-OPEN = ("/health", "/openapi.json")
+OPEN = ("/health/live", "/health/ready", "/openapi.json")
 """Where none is. All other paths of the app behind this door are not there."""
 
 
@@ -47,7 +47,7 @@ class AdminDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if is_below(scope["path"], ADMINISTRATION):
             self._administrator.check(scope)
-        elif not is_below(scope["path"], OPEN):
+        elif scope["path"] not in OPEN:
             raise Refusal(404, "not_found", "there is nothing here; GET /openapi.json lists what is")
         limits = self._limits
         body = await body_of(receive, most_bytes=limits.body_bytes, within_s=limits.upload_s)

@@ -1,34 +1,29 @@
 """The server's ASGI app: protocols, models, health and the admin API behind one guard."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from fastapi import FastAPI
 from starlette.applications import Starlette
-from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, Router
 
-from workbench import __version__
 from workbench.client.events import server_spans
-from workbench.server.admin import admin_routes
 from workbench.server.administrator import AdminDoor, Administrator
-from workbench.server.bodies import encoded
 from workbench.server.chat_completions import ChatCompletionsWire
 from workbench.server.config import ServerConfig
 from workbench.server.embeddings import PATH as EMBEDDINGS
 from workbench.server.embeddings import EmbeddingsEndpoint
 from workbench.server.endpoint import Door, Endpoint
 from workbench.server.exchange import Wire
-from workbench.server.experiment_routes import experiment_routes
 from workbench.server.failures import handlers
 from workbench.server.feedback import PATH as FEEDBACK
 from workbench.server.feedback import FeedbackEndpoint
 from workbench.server.foundation import Foundation
 from workbench.server.gateway import Gateway
-from workbench.server.guard import App, Guard
+from workbench.server.guard import App, Guard, Receive, Scope, Send
 from workbench.server.messages import MessagesWire
 from workbench.server.model_list import PATH as MODELS
 from workbench.server.model_list import ModelList
-from workbench.server.openapi import document
 from workbench.server.operations import operation_routes
 from workbench.server.request_log import RequestLog
 from workbench.server.responses import ResponsesWire
@@ -52,23 +47,15 @@ def make_app(parts: Parts) -> App:
         Route(wire.path, Endpoint(wire, parts.gateway, door, parts.config.limits), methods=None)
         for wire in wires
     ]
-    described = FastAPI(
-        title="Workbench",
-        version=__version__,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        redirect_slashes=False,
-        exception_handlers=handlers(),
-    )
+
+    def administration() -> App:
+        from workbench.server import administration  # FastAPI, which is not needed to route
+
+        return administration.administration(parts.gateway, kept, wires)
+
     administrator = Administrator(kept.admins, attempts)
-    described.include_router(admin_routes(kept.keys, kept.admins, parts.gateway))
-    described.include_router(experiment_routes(kept.experiments, parts.gateway.targets))
-    described.include_router(operation_routes(parts.gateway, kept, administrator))
-
-    written = encoded(document(described, wires))
-    described.add_route("/openapi.json", lambda _: Response(written, media_type="application/json"))
-
+    operations = operation_routes(parts.gateway, kept, administrator)
+    behind = Router(operations, redirect_slashes=False, default=_Late(administration))
     limits, models = parts.config.limits, ModelList(parts.gateway.targets, door)
     app = Starlette(
         routes=[
@@ -77,12 +64,27 @@ def make_app(parts: Parts) -> App:
             Route(MODELS + "/{name:path}", models, methods=None),
             Route(FEEDBACK, FeedbackEndpoint(parts.gateway.log, door, limits), methods=None),
             Route(EMBEDDINGS, EmbeddingsEndpoint(parts.gateway, door, limits), methods=None),
-            Mount("/", AdminDoor(described, administrator, limits)),
+            Mount("/", AdminDoor(behind, administrator, limits)),
         ],
         exception_handlers=handlers(wires),
     )
     app.router.redirect_slashes = False
     return _watched(Guard(app, parts.config), parts.config, app)
+
+
+class _Late:
+    """An app that is made, beside the requests that go on, when the first request for it comes."""
+
+    def __init__(self, make: Callable[[], App]) -> None:
+        self._make = make
+        self._app: App | None = None
+        self._turn = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._turn:
+            if self._app is None:
+                self._app = await asyncio.to_thread(self._make)
+        await self._app(scope, receive, send)
 
 
 def _watched(guarded: App, config: ServerConfig, app: Starlette) -> App:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from workbench.errors import ConfigError
-from workbench.experiment.spec import read_yaml
+from workbench.plain_yaml import read_yaml
 from workbench.redaction import refuse_secrets
 
 _PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")

@@ -5,13 +5,17 @@ SQLite by default, PostgreSQL by setting. The tables are made and changed by the
 
 import sqlite3
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from workbench.errors import ConfigError, StorageError
 from workbench.storage import explained, writable_folder
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 Engine = sa.Engine
 """The database, for modules that only hand it on."""
@@ -144,7 +148,11 @@ def open_database(url: str | None, folder: Path) -> sa.Engine:
 
 def inserting(engine: sa.Engine, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
     """An insertion into `table` that can say what to do about a row that is there already."""
-    return postgresql.insert(table) if engine.dialect.name == "postgresql" else sqlite.insert(table)
+    if engine.dialect.name != "postgresql":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # large, and loaded already where it is the database
+
+    return postgresql.insert(table)
 
 
 def _make_private(path: str | None) -> None:

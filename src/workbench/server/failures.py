@@ -7,13 +7,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from workbench.server.administrator import is_below
-from workbench.server.bodies import encoded, error_body, first_problem
+from workbench.server.bodies import encoded, error_body
 from workbench.server.endpoint import headers_of_refusal
 from workbench.server.exchange import Json, Refusal, Wire
 
@@ -27,20 +26,21 @@ def handlers(wires: Sequence[Wire] = ()) -> dict[Any, Handler]:
     shapes: dict[str, Callable[[Refusal], Json]] = {wire.path: wire.refused for wire in wires}
 
     async def answered(request: Request, exc: Exception) -> Response:
-        refusal, path = _refusal(exc), request.url.path
-        found = (shape for place, shape in shapes.items() if is_below(path, (place,)))
-        body = encoded(next(found, error_body)(refusal))
-        headers = dict(headers_of_refusal(refusal))
-        return Response(body, refusal.status, headers, media_type="application/json")
+        found = (shape for place, shape in shapes.items() if is_below(request.url.path, (place,)))
+        return answer(_refusal(exc), shape=next(found, error_body))
 
-    return dict.fromkeys((Refusal, HTTPException, RequestValidationError, Exception), answered)
+    return dict.fromkeys((Refusal, HTTPException, Exception), answered)
+
+
+def answer(refusal: Refusal, *, shape: Callable[[Refusal], Json] = error_body) -> Response:
+    """A refusal as its caller reads it."""
+    headers = dict(headers_of_refusal(refusal))
+    return Response(encoded(shape(refusal)), refusal.status, headers, media_type="application/json")
 
 
 def _refusal(exc: Exception) -> Refusal:
     if isinstance(exc, Refusal):
         return exc
-    if isinstance(exc, RequestValidationError):
-        return Refusal(400, "invalid_request", first_problem(exc.errors()))
     if isinstance(exc, HTTPException):
         phrase = HTTPStatus(exc.status_code).phrase
         code = phrase.lower().replace(" ", "_")

@@ -5,9 +5,11 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from workbench.server import embeddings, feedback
 from workbench.server.exchange import Json, Wire
+from workbench.server.operations import Alive, Ready
 
 _REF = "#/components/schemas/"
 _TOKEN = {
@@ -23,6 +25,7 @@ _EVENT: Json = {
     "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
     "required": ["data"],
 }
+_OBJECT: Json = {"application/json": {"schema": {"type": "object"}}}
 _SECURED: list[Json] = [{"bearer": []}]
 _REFUSALS = {
     "400": "the request is wrong, or addressed to another host",
@@ -56,20 +59,20 @@ def document(app: FastAPI, wires: Sequence[Wire]) -> Json:
     found["components"]["securitySchemes"] = _TOKEN
     for wire in wires:
         request, answer = wire.schemas()
+        content = _json(answer) | {"text/event-stream": {"schema": _EVENT}}
         body = _moved(request, components)
-        found["paths"][wire.path] = {"post": _operation(wire.path, body, answer, is_streamed=True)}
+        found["paths"][wire.path] = {"post": _operation(wire.path, content, body=body)}
     for path, model in (
         (embeddings.PATH, embeddings.EmbeddingsRequest),
         (feedback.PATH, feedback.FeedbackRequest),
     ):
         body = _moved(_schema(model), components)
-        found["paths"][path] = {"post": _operation(path, body, {"type": "object"}, is_streamed=False)}
-    found["paths"]["/v1/models"] = {
-        "get": _operation("/v1/models", None, {"type": "object"}, is_streamed=False)
-    }
-    one = _operation("/v1/models/{name}", None, {"type": "object"}, is_streamed=False)
+        found["paths"][path] = {"post": _operation(path, _OBJECT, body=body)}
+    found["paths"]["/v1/models"] = {"get": _operation("/v1/models", _OBJECT)}
+    one = _operation("/v1/models/{name}", _OBJECT)
     one["parameters"] = [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
     found["paths"]["/v1/models/{name}"] = {"get": one}
+    found["paths"] |= _operations(components)
     for path, methods in found["paths"].items():
         for operation in methods.values():
             _secure(path, operation)
@@ -102,18 +105,38 @@ def _renamed(value: Any, names: dict[str, str]) -> Any:
     return changed
 
 
-def _operation(path: str, body: Json | None, answer: Json, *, is_streamed: bool) -> Json:
-    content: Json = {"application/json": {"schema": answer}}
-    if is_streamed:
-        content["text/event-stream"] = {"schema": _EVENT}
+def _operations(components: Json) -> Json:
+    """The paths for those who run the server."""
+    answers, models = models_json_schema(
+        [(Alive, "serialization"), (Ready, "serialization")], ref_template=_REF + "{model}"
+    )
+    components |= models["$defs"]
+    alive, ready = (_json(schema) for schema in answers.values())
+    paths = {
+        "/health/live": _operation("/health/live", alive, tag="operations"),
+        "/health/ready": _operation("/health/ready", ready, tag="operations"),
+        "/metrics": _operation("/metrics", {"text/plain": {"schema": {"type": "string"}}}, tag="operations"),
+    }
+    paths["/health/ready"]["responses"]["503"] = {
+        "description": "requests cannot be served",
+        "content": ready,
+    }
+    return {path: {"get": operation} for path, operation in paths.items()}
+
+
+def _json(schema: Json) -> Json:
+    return {"application/json": {"schema": schema}}
+
+
+def _operation(path: str, content: Json, *, body: Json | None = None, tag: str = "v1") -> Json:
     name = path.strip("/").replace("/", "_").replace("{", "").replace("}", "")
     operation: Json = {
         "operationId": name,
-        "tags": ["v1"],
+        "tags": [tag],
         "responses": {"200": {"description": "the answer", "content": content}},
     }
     if body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+        operation["requestBody"] = {"required": True, "content": _json(body)}
     return operation
 
 
@@ -123,5 +146,5 @@ def _secure(path: str, operation: Json) -> None:
         operation["security"] = _SECURED
     operation["responses"].pop("422", None)
     for status, reason in _REFUSALS.items():
-        refusal = {"description": reason, "content": {"application/json": {"schema": {"type": "object"}}}}
+        refusal = {"description": reason, "content": _OBJECT}
         operation["responses"].setdefault(status, refusal)

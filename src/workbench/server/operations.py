@@ -2,9 +2,10 @@
 
 import asyncio
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from workbench.server.administrator import Administrator
 from workbench.server.foundation import Foundation
@@ -35,30 +36,26 @@ class Ready(BaseModel):
     parts: list[Part] = []
 
 
-def operation_routes(gateway: Gateway, kept: Foundation, administrator: Administrator) -> APIRouter:
+def operation_routes(gateway: Gateway, kept: Foundation, administrator: Administrator) -> list[Route]:
     """`/health/live` and `/health/ready`, which anyone may ask, and `/metrics`, for administrators."""
-    router = APIRouter(tags=["operations"])
 
-    @router.get("/health/live")
-    async def live() -> Alive:
-        """Whether the process answers."""
-        return Alive()
+    async def live(_: Request) -> Response:
+        return _said(Alive())
 
-    @router.get("/health/ready", responses={503: {"model": Ready}})
-    async def ready(request: Request, response: Response) -> Ready:
-        """Whether requests can be served now."""
+    async def ready(request: Request) -> Response:
         parts = await examined(_checks(gateway) | _redis_check(kept))
-        if not is_ready(parts):
-            response.status_code = 503
         shown = [Part(**_fields(part)) for part in parts] if administrator.is_one(request.scope) else []
-        return Ready(is_ready=is_ready(parts), parts=shown)
+        said = Ready(is_ready=is_ready(parts), parts=shown)
+        return _said(said, 200 if said.is_ready else 503)
 
-    @router.get("/metrics", response_class=PlainTextResponse)
-    async def numbers() -> Response:
-        """What happened since the server started, of all its workers, for Prometheus."""
+    async def numbers(_: Request) -> Response:
         return Response(await asyncio.to_thread(kept.metrics.exposition), media_type=CONTENT_TYPE)
 
-    return router
+    return [Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", numbers)]
+
+
+def _said(body: BaseModel, status: int = 200) -> Response:
+    return Response(body.model_dump_json(), status, media_type="application/json")
 
 
 def _fields(part: object) -> dict[str, object]:
