@@ -150,8 +150,9 @@ class Targets:
         """Load all again, beside the calls that go on; one that cannot be loaded stays as it was."""
         for name, address in self._addresses.items():
             try:
-                former = self._loaded.get(name)
+                former, begun_at = self._loaded.get(name), time.time()
                 self._loaded[name] = await asyncio.to_thread(self._newest, name, address, former)
+                self._seen_at[name] = begun_at  # now that what was seen is what a name stands for
                 self.problems.pop(name, None)
             except WorkbenchError as exc:
                 self._notice(name, exc)
@@ -209,14 +210,11 @@ class Targets:
 
     def _newest(self, name: str, address: str, former: Target | None) -> Target:
         """What is at `address` now: the same object where it is `former` still."""
-        begun_at = time.time()
         is_file = address.endswith(_CHECKPOINT)
         target = self._read(address, former) if is_file else self._load_registered(address, former)
-        if target is not former:
-            self.check(target.candidates)
-        self._seen_at[name] = begun_at
         if target is former:
             return target
+        self.check(target.candidates)
         if not is_file:
             self._shelf.keep(name, address, target)
         if former is not None:
@@ -224,9 +222,10 @@ class Targets:
         return replace(target, static_rule=self._static_rule)
 
     def _newest_or_kept(self, name: str, address: str) -> Target:
-        kept = self._shelf.kept(name, address)
+        kept, begun_at = self._shelf.kept(name, address), time.time()
         try:
             target = self._newest(name, address, kept)
+            self._seen_at[name] = begun_at
         except WorkbenchError as exc:
             if kept is None:
                 raise
