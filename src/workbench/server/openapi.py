@@ -112,27 +112,29 @@ def _operations(components: Json) -> Json:
     )
     components |= models["$defs"]
     alive, ready = (_json(schema) for schema in answers.values())
-    paths = {
-        "/health/live": _operation("/health/live", alive, tag="operations"),
-        "/health/ready": _operation("/health/ready", ready, tag="operations"),
-        "/metrics": _operation("/metrics", {"text/plain": {"schema": {"type": "string"}}}, tag="operations"),
+    numbers = {"text/plain": {"schema": {"type": "string"}}}
+    found: Json = {
+        path: {"get": _operation(path, content) | {"tags": ["operations"], "description": about}}
+        for path, content, about in (
+            ("/health/live", alive, "Whether the process answers."),
+            ("/health/ready", ready, "Whether requests can be served now."),
+            ("/metrics", numbers, "What happened since the start, of all workers, for Prometheus."),
+        )
     }
-    paths["/health/ready"]["responses"]["503"] = {
-        "description": "requests cannot be served",
-        "content": ready,
-    }
-    return {path: {"get": operation} for path, operation in paths.items()}
+    unready = {"description": "requests cannot be served now", "content": ready}
+    found["/health/ready"]["get"]["responses"]["503"] = unready
+    return found
 
 
 def _json(schema: Json) -> Json:
     return {"application/json": {"schema": schema}}
 
 
-def _operation(path: str, content: Json, *, body: Json | None = None, tag: str = "v1") -> Json:
+def _operation(path: str, content: Json, *, body: Json | None = None) -> Json:
     name = path.strip("/").replace("/", "_").replace("{", "").replace("}", "")
     operation: Json = {
         "operationId": name,
-        "tags": [tag],
+        "tags": ["v1"],
         "responses": {"200": {"description": "the answer", "content": content}},
     }
     if body is not None:
