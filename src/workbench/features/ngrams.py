@@ -119,7 +119,7 @@ def clip(text: str, max_chars: int) -> str:
 
 def normalised(values: NDArray[np.float32], row_starts: NDArray[Any]) -> NDArray[np.float32]:
     """The values of sparse rows, those of each row of length 1; rows of zeros stay so."""
-    sizes = np.diff(row_starts)
+    sizes = row_starts[1:] - row_starts[:-1]
     norms = np.zeros(len(sizes))
     starts = row_starts[:-1][sizes > 0]
     norms[sizes > 0] = np.sqrt(np.add.reduceat(values**2, starts, dtype=np.float64))
@@ -207,9 +207,11 @@ def _rows(texts: Sequence[str], config: FeatureConfig) -> csr_array:
     """[R, D] the rows of a chunk, columns in order."""
     keys = _keys(texts, config)
     keys.sort()
-    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
-    counts = np.diff(starts, append=len(keys))
-    different = keys[starts]
+    is_first = np.ones(len(keys), dtype=np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=is_first[1:])
+    starts = np.append(np.flatnonzero(is_first), len(keys))
+    counts = starts[1:] - starts[:-1]
+    different = keys.take(starts[:-1])
     first_keys = np.arange(len(texts), dtype=np.uint32) * np.uint32(config.n_features)
     row_starts = np.append(np.searchsorted(different, first_keys), len(different)).astype(np.int32)
     columns = (different - np.repeat(first_keys, np.diff(row_starts))).astype(np.int32)

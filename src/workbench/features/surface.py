@@ -78,6 +78,8 @@ def structure(texts: Sequence[str], *, max_chars: int = 8_000) -> NDArray[np.flo
 
 def _chunks(texts: Sequence[str], max_chars: int) -> list[Sequence[str]]:
     """Texts in order, in pieces of so many characters that the arrays over characters stay small."""
+    if len(texts) == 1:
+        return [texts]
     n_chars = np.cumsum([min(len(text), max_chars) for text in texts])
     piece = n_chars // _CHUNK_CHARS
     bounds = [0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(texts)]

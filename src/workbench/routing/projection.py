@@ -21,7 +21,7 @@ from workbench.routing.fields import require
 
 _N_COMPONENTS = 64
 _MIN_PROMPTS = 5
-_MOST_BUCKETS = 2**15  # what is rarer hardly moves the components, and would make them slow to read
+_MOST_BUCKETS = 2**14  # what is rarer hardly moves the components, and would make them slow to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,8 @@ class Projection:
         else:
             rows = weighted(features.ngrams, self.weights) if rows is None else rows
             said = select(rows, self.position, len(self.components)) @ self.components
-        centred: NDArray[np.float32] = np.nan_to_num((said - self.mean) / self.scale).astype(np.float32)
-        return centred
+        centred: NDArray[np.float32] = ((said - self.mean) / self.scale).astype(np.float32, copy=False)
+        return np.nan_to_num(centred, copy=False) if self.uses_embedding else centred
 
     def dense(self, features: PromptFeatures, *, rows: csr_array | None = None) -> NDArray[np.float32]:
         """[N, P + S] what the prompt says, as `text` reads it, and what it looks like."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from workbench.routing.fields import require
 from workbench.routing.forecast import Floats
@@ -38,8 +37,9 @@ class TaskHead:
         """[B, T] how likely each task is for [B, D] dense features."""
         if not len(self.intercept):
             return np.zeros((len(dense), 0))
-        said: Floats = softmax(_within(dense) @ self.weights + self.intercept, axis=1)
-        return said
+        logits: Floats = _within(dense) @ self.weights + self.intercept
+        likely: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return likely / likely.sum(axis=1, keepdims=True)
 
     def expected(self, dense: NDArray[np.float32]) -> Floats:
         """[B, R] the mean of the tasks' scores, each as likely as the prompt makes it."""

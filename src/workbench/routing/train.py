@@ -58,7 +58,7 @@ class TrainConfig:
     min_prompts: int = 3
     max_learned: int = 100_000
     max_prompts: int = 20_000
-    max_compared: int = 5_000
+    max_compared: int = 4_000
     max_weighed: int = 5_000
     networks: NetworkConfig = field(default_factory=NetworkConfig)
 
