@@ -39,7 +39,8 @@ class TaskHead:
             return np.zeros((len(dense), 0))
         logits: Floats = _within(dense) @ self.weights + self.intercept
         likely: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return likely / likely.sum(axis=1, keepdims=True)
+        likely /= likely.sum(axis=1, keepdims=True)
+        return likely
 
     def expected(self, dense: NDArray[np.float32]) -> Floats:
         """[B, R] the mean of the tasks' scores, each as likely as the prompt makes it."""
