@@ -144,6 +144,8 @@ def in_force(prices: "tuple[Price, ...]", on: dt.date) -> Price | None:
 
     Before the first of them, the first: nothing nearer is known.
     """
+    if len(prices) == 1:
+        return prices[0]
     dated = sorted(prices, key=lambda price: price.date)
     begun = [price for price in dated if price.date <= on]
     return begun[-1] if begun else dated[0] if dated else None

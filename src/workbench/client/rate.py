@@ -96,6 +96,8 @@ class RateLimit:
 
     def wait_s(self, n_tokens: int) -> float:
         """Seconds until a request of at most `n_tokens` tokens may be sent, if nobody else asks first."""
+        if self.requests is None and self.tokens is None:
+            return 0.0
         now = self._clock()
         asked = ((self.requests, 1.0), (self.tokens, float(n_tokens)))
         return max(0.0 if bucket is None else bucket.wait_s(amount, now) for bucket, amount in asked)

@@ -1,5 +1,6 @@
 """Tokens as a server counted them, and what is made of counts that are absent or cannot be."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from workbench.catalog import token_bound
@@ -26,11 +27,10 @@ def usage_of(counted: Counted, prompt: Prompt, decoding: Decoding, *, n_bytes: i
     Args:
         n_bytes: of the answer, with its thoughts and the arguments of its calls.
     """
-    most_input = token_bound(prompt, decoding)
     most_output = min(decoding.max_output_tokens, max(n_bytes, 1))
-    read = _plausible(counted.input_tokens, most_input, least=1)
-    written = _plausible(counted.output_tokens, decoding.max_output_tokens, least=1 if n_bytes else 0)
-    input_tokens = most_input if read is None else read
+    read = _plausible(counted.input_tokens, lambda: token_bound(prompt, decoding), least=1)
+    written = _plausible(counted.output_tokens, lambda: decoding.max_output_tokens, least=1 if n_bytes else 0)
+    input_tokens = token_bound(prompt, decoding) if read is None else read
     output_tokens = most_output if written is None else written
     return Usage(
         input_tokens,
@@ -42,13 +42,14 @@ def usage_of(counted: Counted, prompt: Prompt, decoding: Decoding, *, n_bytes: i
     )
 
 
-def _plausible(count: int | None, bound: int, *, least: int) -> int | None:
+def _plausible(count: int | None, bound: Callable[[], int], *, least: int) -> int | None:
     """The count, unless it is absurd: servers may add to a prompt, but not without measure.
 
     Some say 0 where they did not count, which would make an answer free.
     """
-    most = max(_IMPLAUSIBLE_FLOOR, _IMPLAUSIBLE_FACTOR * bound)
-    return count if count is not None and least <= count <= most else None
+    if count is None or count < least:
+        return None
+    return count if count <= _IMPLAUSIBLE_FLOOR or count <= _IMPLAUSIBLE_FACTOR * bound() else None
 
 
 def _within(count: int | None, most: int) -> int:

@@ -50,7 +50,7 @@ class AdminDoor:
         elif scope["path"] not in OPEN:
             raise Refusal(404, "not_found", "there is nothing here; GET /openapi.json lists what is")
         limits = self._limits
-        body = await body_of(receive, most_bytes=limits.body_bytes, within_s=limits.upload_s)
+        body = await body_of(scope, receive, most_bytes=limits.body_bytes, within_s=limits.upload_s)
         await self._app(scope, _given(body, receive), send)
 
 

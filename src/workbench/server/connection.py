@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from workbench.server.bodies import encoded, error_body
 from workbench.server.config import LimitsConfig
 from workbench.server.exchange import Refusal
-from workbench.server.guard import LEFT, SECURITY
+from workbench.server.guard import LEFT, SECURITY, WHOLE
 
 _REASONS = {
     400: b"Bad Request",
@@ -75,6 +75,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        self.scope["extensions"][WHOLE] = {}
         if not self.pipeline:
             self.flow.resume_reading()  # whoever leaves is heard of by reading
 

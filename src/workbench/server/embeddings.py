@@ -55,7 +55,9 @@ class EmbeddingsEndpoint:
         if scope["method"] != "POST":
             raise Refusal(405, "method_not_allowed", "use POST", headers={"allow": "POST"})
         caller = self._door.caller(scope)
-        body = await body_of(receive, most_bytes=self._limits.body_bytes, within_s=self._limits.upload_s)
+        body = await body_of(
+            scope, receive, most_bytes=self._limits.body_bytes, within_s=self._limits.upload_s
+        )
         sent = parsed(EmbeddingsRequest, body)
         await caller.check(sent.model)
         self._gateway.targets.find(sent.model)

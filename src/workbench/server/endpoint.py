@@ -71,7 +71,7 @@ class Endpoint:
             raise Refusal(405, "method_not_allowed", "use POST", headers={"allow": "POST"})
         caller = self._door.caller(scope)
         limits = self._limits
-        body = await body_of(receive, most_bytes=limits.body_bytes, within_s=limits.upload_s)
+        body = await body_of(scope, receive, most_bytes=limits.body_bytes, within_s=limits.upload_s)
         asked = self._wire.read(body, request_id=request_id)
         routed = await self._gateway.route(caller, asked, request_id=request_id)
         await _until_left(self._work(caller, routed, send), scope)

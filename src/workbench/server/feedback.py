@@ -43,7 +43,9 @@ class FeedbackEndpoint:
         if scope["method"] != "POST":
             raise Refusal(405, "method_not_allowed", "use POST", headers={"allow": "POST"})
         key = self._door.caller(scope).key
-        body = await body_of(receive, most_bytes=self._limits.body_bytes, within_s=self._limits.upload_s)
+        body = await body_of(
+            scope, receive, most_bytes=self._limits.body_bytes, within_s=self._limits.upload_s
+        )
         told = parsed(FeedbackRequest, body)
         if not await self._log.score(key, told.request_id, told.quality):
             raise Refusal(404, "request_not_found", "there is no such request of this key's tenant")

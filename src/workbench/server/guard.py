@@ -27,6 +27,8 @@ SECURITY = (
 )
 LEFT = "workbench.left"
 """The extension of a scope that has a `future`, which is done when the caller has gone."""
+WHOLE = "workbench.whole"
+"""The extension of a scope whose body has come."""
 _CLOSE = {"connection": "close"}
 """Where the rest of a body is not read."""
 _N_TRIES = 20
@@ -126,28 +128,33 @@ class Guard:
             yield b"access-control-allow-credentials", b"true"
 
 
-async def body_of(receive: Receive, *, most_bytes: int, within_s: float) -> bytes:
+async def body_of(scope: Scope, receive: Receive, *, most_bytes: int, within_s: float) -> bytes:
     """The body of a request.
 
     Raises:
         Refusal: it is too large, or does not come in time.
     """
-    parts, n_bytes = [], 0
+    if WHOLE in scope["extensions"]:
+        return await _read(receive, most_bytes)
     try:
         async with asyncio.timeout(within_s):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Refusal(400, "left", "the body did not come whole")
-                parts.append(message.get("body", b""))
-                n_bytes += len(parts[-1])
-                if n_bytes > most_bytes:
-                    raise too_large(most_bytes)
-                if not message.get("more_body", False):
-                    break
+            return await _read(receive, most_bytes)
     except TimeoutError as exc:
         late = f"the body did not come in {within_s:g} s"
         raise Refusal(408, "upload_timeout", late, headers=_CLOSE) from exc
+
+
+async def _read(receive: Receive, most_bytes: int) -> bytes:
+    parts, n_bytes, has_more = [], 0, True
+    while has_more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refusal(400, "left", "the body did not come whole")
+        parts.append(message.get("body", b""))
+        n_bytes += len(parts[-1])
+        if n_bytes > most_bytes:
+            raise too_large(most_bytes)
+        has_more = message.get("more_body", False)
     return b"".join(parts)
 
 
