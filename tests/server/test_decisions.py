@@ -34,10 +34,10 @@ class Lengths:
 async def test_those_that_wait_together_are_decided_together_and_each_for_itself() -> None:
     router, decisions = Lengths(), Decisions()
     target = Target(router, ("a/short", "a/long"))
-    texts = ["yes", "a long one", "no"] * 20
+    texts = ["yes", "a long one", "no"] * 40
     made = await asyncio.gather(*(decisions.made(target, Prompt(text, text)) for text in texts))
-    assert [one.model_id for one in made] == ["a/short", "a/long", "a/short"] * 20
-    assert router.sizes == [32, 28]
+    assert [one.model_id for one in made] == ["a/short", "a/long", "a/short"] * 40
+    assert router.sizes == [64, 56]
 
 
 async def test_a_failure_reaches_all_that_waited_and_the_next_is_decided_anew() -> None:
