@@ -25,6 +25,15 @@ own,m,1,2,8000,made up,2026-11-01
 """
 
 
+def chunk(word: str | None, *, finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": {} if word is None else {"content": word}, "finish_reason": finish}
+    return f"data: {json.dumps({'id': 'c', 'model': 'm', 'choices': [choice]})}\n\n".encode()
+
+
+ENDLESS = {"for ever": chunk("again "), "nothing yet": b" "}
+"""What is said again and again; the second is what may stand before JSON."""
+
+
 @dataclass
 class Upstream:
     """Streams `WORDS`; breaks the connection off where it is told to, and streams for ever where it is."""
@@ -38,9 +47,9 @@ class Upstream:
         await response.prepare(request)
         self.n_under_way += 1
         try:
-            if said == "for ever":
+            if said in ENDLESS:
                 while True:
-                    await response.write(chunk("again "))
+                    await response.write(ENDLESS[said])
                     await asyncio.sleep(0.01)
             for number, word in enumerate(WORDS):
                 if said == "reset" and number == len(WORDS) // 2:
@@ -55,11 +64,6 @@ class Upstream:
         finally:
             self.n_under_way -= 1
         return response
-
-
-def chunk(word: str | None, *, finish: str | None = None) -> bytes:
-    choice = {"index": 0, "delta": {} if word is None else {"content": word}, "finish_reason": finish}
-    return f"data: {json.dumps({'id': 'c', 'model': 'm', 'choices': [choice]})}\n\n".encode()
 
 
 @asynccontextmanager
@@ -129,6 +133,22 @@ async def test_a_caller_that_goes_away_ends_the_call_upstream_within_a_second(tm
         async with asyncio.timeout(1.0):
             await upstream.left.wait()
         assert upstream.n_under_way == 0
+
+
+@pytest.mark.parametrize("n_before", [0, 90_000], ids=["a short body", "a body that stopped the reading"])
+async def test_who_leaves_before_the_answer_ends_the_call_upstream_within_a_second(
+    tmp_path: Path, n_before: int
+) -> None:
+    async with served(tmp_path) as (server, upstream):
+        before = {"role": "user", "content": "Be brief. " * n_before}
+        body = {"model": "own/m", "messages": [before, {"role": "user", "content": "nothing yet"}]}
+        asking = asyncio.create_task(
+            server.http.post("/v1/chat/completions", json=body, headers=server.caller)
+        )
+        await settled(lambda: upstream.n_under_way == 1)
+        asking.cancel()
+        async with asyncio.timeout(1.0):
+            await upstream.left.wait()
 
 
 def tasks() -> int:
