@@ -40,8 +40,8 @@ SLOW_ONES = {*SLOW, *SLOW_STREAMS, *LONG_STREAMS}
 PROMPT = Prompt("p1", "2 + 2?")
 
 
-def faulty(url: str) -> ChatCompletions:
-    timeouts = Timeouts(connect_s=0.2, between_bytes_s=0.2)
+def faulty(url: str, *, connect_s: float = 10.0) -> ChatCompletions:
+    timeouts = Timeouts(connect_s=connect_s, between_bytes_s=0.2)
     return ChatCompletions("faulty", url, key=Secret(CANARY), timeouts=timeouts)
 
 
@@ -112,7 +112,7 @@ async def test_no_fault_shows_the_key(fault: str, is_streamed: bool, logs: io.St
 @pytest.mark.parametrize("port", [refusing_port, unaccepting_port])
 async def test_no_connection_shows_no_key(port: object) -> None:
     with port() as number:  # type: ignore[operator]
-        error = await fail(faulty(f"http://127.0.0.1:{number}/v1"), is_streamed=False)
+        error = await fail(faulty(f"http://127.0.0.1:{number}/v1", connect_s=0.2), is_streamed=False)
     assert error is not None
     assert CANARY not in everything_shown(error)
 
